@@ -1,0 +1,5 @@
+"""`python -m provision` is `timelock`."""
+
+from provision.cli import main
+
+main()

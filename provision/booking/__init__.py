@@ -1,0 +1,1 @@
+"""A booking: ledger, life, stack and acceptance."""

@@ -1,0 +1,174 @@
+"""The life of a booking: one function per arrow, and `advance`, which follows the arrows until nothing is owed.
+
+Each arrow may be cut off anywhere by `kill -9`: what it did is found again (claims in the ledger, resources in the
+stack's state, markers on the hosts), so that following it again converges. Whoever calls holds the booking's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from provision.booking.errors import ClaimConflict
+from provision.booking.model import Booking, BookingState
+from provision.booking.secrets import ensure_secrets
+from provision.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from provision.booking.desk import Desk
+    from provision.matching.model import Plan
+    from provision.request.model import Accepted
+
+LEAD_NS = 10 * 60 * 10**9
+"""How long before T1 provisioning starts: a cold booking on slow hosts takes minutes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """Where the booking stands now, and how many resources were changed on the way."""
+
+    booking: Booking
+    changes: int = 0
+
+
+def accept(desk: Desk, wish: Accepted, plan: Plan, request_text: str) -> Booking:
+    """→ REQUESTED → PLANNED → CLAIMED: enter the booking and hold its GPUs, all or none.
+
+    Raises:
+        ClaimConflict: somebody was faster; the booking is FAILED, its name and slot are free again.
+    """
+    now_ns = desk.now_ns()
+    booking = desk.ledger.accept(
+        wish.name, request_text, wish.request_digest, wish.start_ns, wish.end_ns, wish.image, now_ns, actor=desk.actor
+    )
+    return claim(desk, plan_booking(desk, booking, plan), plan)
+
+
+def plan_booking(desk: Desk, booking: Booking, plan: Plan) -> Booking:
+    """REQUESTED → PLANNED: the Plan is kept; from here on it is what is applied."""
+    desk.ledger.set_plan(booking.id, plan.encode())
+    desk.place(booking.name).plan.write_bytes(plan.encode())
+    return _move(desk, booking, BookingState.PLANNED, f"{len(plan.hosts)} hosts, plan {plan.digest[:12]}")
+
+
+def claim(desk: Desk, booking: Booking, plan: Plan) -> Booking:
+    """PLANNED → CLAIMED: the GPUs of the Plan are held for the window, or the booking is FAILED."""
+    gpus = [(gpu.uuid, planned.host.name) for planned in plan.hosts for gpu in planned.gpus]
+    try:
+        desk.ledger.claim(booking.id, gpus, booking.start_ns, booking.end_ns)
+    except ClaimConflict as conflict:
+        _move(desk, booking, BookingState.FAILED, str(conflict))
+        raise
+    ensure_secrets(desk.place(booking.name))
+    return _move(desk, booking, BookingState.CLAIMED, f"{len(gpus)} GPUs held")
+
+
+def provision(desk: Desk, booking: Booking) -> Result:
+    """→ PROVISIONING → ACTIVE: make the hosts what the Plan says; dead ones are replaced, each at most once.
+
+    Raises:
+        HostFailed: a step failed on a host that lives, or its host key changed (then QUARANTINED).
+        NoCapacity: a host died and nothing else fits.
+    """
+    from provision.booking.repair import converge
+
+    booking = _move(desk, booking, BookingState.PROVISIONING, "provisioning begins")
+    booking, changes = converge(desk, booking)
+    return Result(booking=_move(desk, booking, BookingState.ACTIVE, "all hosts accepted"), changes=changes)
+
+
+def check(desk: Desk, booking: Booking) -> Result:
+    """ACTIVE → ACTIVE, through PROVISIONING if anything had to be repaired: what differs is put right."""
+    from provision.booking.repair import converge, differs
+
+    if not differs(desk, booking):
+        return Result(booking=booking)
+    booking = _move(desk, booking, BookingState.PROVISIONING, "hosts differ from the plan")
+    booking, changes = converge(desk, booking)
+    return Result(booking=_move(desk, booking, BookingState.ACTIVE, "repaired and accepted"), changes=changes)
+
+
+def close(desk: Desk, booking: Booking) -> Result:
+    """CLOSING → SETTLED: take everything off the hosts; what cannot be reached owes its erase, in quarantine."""
+    from provision.booking.closing import erase
+
+    erase(desk, booking)
+    return Result(booking=_move(desk, booking, BookingState.SETTLED, "hosts given back"))
+
+
+def release(desk: Desk, booking: Booking) -> Result:
+    """SETTLED → RELEASED: the claims are released, and with them name and slot."""
+    count = desk.ledger.release_claims(booking.id, desk.now_ns())
+    desk.place(booking.name).forget_secrets()
+    return Result(booking=_move(desk, booking, BookingState.RELEASED, f"{count} GPUs released"))
+
+
+ARROWS: Mapping[BookingState, Callable[[Desk, Booking], Result]] = {
+    BookingState.CLAIMED: provision,
+    BookingState.PROVISIONING: provision,
+    BookingState.QUARANTINED: provision,
+    BookingState.ACTIVE: check,
+    BookingState.CLOSING: close,
+    BookingState.SETTLED: release,
+}
+
+
+def advance(desk: Desk, booking: Booking) -> Result:
+    """Follow the arrows until the booking is ACTIVE, RELEASED or FAILED, or its window is not yet near."""
+    changes = 0
+    while (arrow := ARROWS.get(booking.state)) and not waits(booking, desk.now_ns()):
+        was_active = booking.state is BookingState.ACTIVE
+        result = arrow(desk, booking)
+        booking, changes = result.booking, changes + result.changes
+        if was_active or booking.state is BookingState.ACTIVE:
+            break
+    return Result(booking=booking, changes=changes)
+
+
+def waits(booking: Booking, now_ns: int) -> bool:
+    """Whether a claimed booking's window is still too far away to provision."""
+    return booking.state is BookingState.CLAIMED and now_ns < booking.start_ns - LEAD_NS
+
+
+def begin_close(desk: Desk, booking: Booking, reason: str) -> Booking:
+    """Any live state → the way out: CLOSING when something may be on hosts, RELEASED when nothing can be."""
+    match booking.state:
+        case BookingState.REQUESTED | BookingState.PLANNED | BookingState.CLAIMED:
+            desk.ledger.release_claims(booking.id, desk.now_ns())
+            return _move(desk, booking, BookingState.RELEASED, reason)
+        case BookingState.CLOSING | BookingState.SETTLED | BookingState.RELEASED:
+            return booking
+        case _:
+            return _move(desk, booking, BookingState.CLOSING, reason)
+
+
+def extend(desk: Desk, booking: Booking, end_ns: int) -> Booking:
+    """Move the end of the window and of every claim later; the Plan's price follows.
+
+    Raises:
+        ClaimConflict: a GPU is booked by somebody else in the added time; nothing is changed.
+        InvalidInput: the new end is not later than the old one, or the booking is closing.
+    """
+    from provision.booking.records import plan_of
+    from provision.matching.price import total_micros
+
+    if booking.state in {BookingState.CLOSING, BookingState.SETTLED, BookingState.RELEASED} or booking.plan is None:
+        raise InvalidInput((f"{booking.name}: expected a booking with hosts, found one that is {booking.state}",))
+    moved = desk.ledger.extend_claims(booking.id, end_ns)
+    plan = plan_of(booking)
+    rate = sum(p.host.price_micros_per_gpu_hour * len(p.gpus) for p in plan.hosts)
+    seconds = -((plan.start_ns - end_ns) // 10**9)
+    plan = replace(plan, end_ns=end_ns, price_micros=total_micros(rate, seconds))
+    desk.ledger.set_plan(booking.id, plan.encode())
+    desk.place(booking.name).plan.write_bytes(plan.encode())
+    desk.ledger.event(
+        booking.id, desk.actor, booking.name, str(booking.end_ns), str(end_ns), "window extended", desk.now_ns()
+    )
+    return moved
+
+
+def _move(desk: Desk, booking: Booking, state: BookingState, reason: str) -> Booking:
+    moved = desk.ledger.transition(booking.id, state, desk.actor, reason, desk.now_ns(), expected=booking.state)
+    desk.phase(str(state).lower(), reason)
+    return moved

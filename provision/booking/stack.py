@@ -1,0 +1,149 @@
+"""The booking's stack: its spec is filled from the Plan, and every operation on it goes through here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from provision.booking.progress import HostStep, Phase
+from provision.booking.records import plan_of
+from provision.booking.secrets import write_private
+from provision.booking.survey import connection_to, pin_host_keys
+from provision.booking.workers import WORKER_ARGV
+from provision.errors import Interrupted, Locked, MachineCannot
+
+if TYPE_CHECKING:
+    from provision.booking.desk import Desk
+    from provision.booking.model import Booking
+    from provision.home import BookingPlace, Home
+    from provision.matching.model import Plan, PlannedHost
+    from stacks.engine import StackPlace
+    from stacks.outcome import Event, Outcome
+    from stacks.spec import BookingSpec, HostSpec
+
+DEPLOYS = Path(__file__).parent.parent / "deploys"
+PAUSE_IMAGE = "timelock/pause:1"
+
+
+def run_stack(desk: Desk, booking: Booking, kind: str) -> Outcome:
+    """Run one operation ('up', 'drift', 'destroy') on the booking's stack and tell what happens.
+
+    Raises:
+        Interrupted: it was stopped on request; the state is kept.
+        MachineCannot: wrong passphrase, damaged state, or Pulumi cannot work here.
+        Locked: another operation on the stack is still alive.
+    """
+    from stacks.engine import operate
+    from stacks.errors import StackError, StackLocked
+
+    place, plan = desk.place(booking.name), plan_of(booking)
+    pin_host_keys((planned.host for planned in plan.hosts), place.known_hosts)
+    try:
+        outcome = operate(
+            kind,
+            spec_of(booking, plan, place),
+            stack_place(desk.home, place),
+            on_event=lambda event: _tell(desk, event),
+        )
+    except StackLocked as error:
+        raise Locked(error.message, next_step=error.next_step) from error
+    except StackError as error:
+        raise MachineCannot(f"{booking.name}: {error.message}", next_step=error.next_step) from error
+    if outcome.interrupted:
+        raise Interrupted(
+            f"{booking.name}: interrupted; what was done so far is kept",
+            next_step=f"`timelock resume {booking.name}` goes on, `timelock release {booking.name}` undoes it",
+        )
+    return outcome
+
+
+def spec_of(booking: Booking, plan: Plan, place: BookingPlace) -> BookingSpec:
+    """What the stack is told of the Plan."""
+    from stacks.spec import BookingSpec, Registry
+
+    indices = mesh_indices(place, plan)
+    registry_address = plan.image.split("/", 1)[0]
+    ca_pem = place.registry_ca.read_text() if place.registry_ca.exists() else None
+    return BookingSpec(
+        name=booking.name,
+        slot=booking.slot,
+        hosts=tuple(_host(planned, place, indices[planned.host.name]) for planned in plan.hosts),
+        head=plan.hosts[0].host.name,
+        image=plan.image,
+        pause_image=place.pause_image.read_text().strip(),
+        registry=Registry(address=registry_address, ca_pem=ca_pem),
+        head_cpus=_head_cpus(booking),
+        code_version=code_version(),
+    )
+
+
+def stack_place(home: Home, place: BookingPlace) -> StackPlace:
+    """Where the stack of a booking lives, and the commands it needs."""
+    from stacks.engine import StackPlace, find_pulumi
+
+    return StackPlace(
+        work_dir=str(place.pulumi),
+        backend_url=home.pulumi_backend_url,
+        pulumi_home=str(home.pulumi_home),
+        passphrase_file=str(place.passphrase),
+        mesh_secret_file=str(place.mesh_secret),
+        journal=str(place.journal),
+        worker=WORKER_ARGV,
+        pulumi=str(find_pulumi(home.tools)),
+    )
+
+
+def mesh_indices(place: BookingPlace, plan: Plan) -> dict[str, int]:
+    """The number of each host in the mesh: kept while it stays, so that replacing one host moves no other's address."""
+    known: dict[str, int] = json.loads(place.mesh_indices.read_text()) if place.mesh_indices.exists() else {}
+    names = [planned.host.name for planned in plan.hosts]
+    found = {name: known[name] for name in names if name in known}
+    free = (index for index in range(1, len(names) + len(known) + 1) if index not in known.values())
+    for name in names:
+        if name not in found:
+            found[name] = next(free)
+    if found != known:
+        write_private(place.mesh_indices, json.dumps(found))
+    return found
+
+
+@cache
+def code_version() -> str:
+    """A digest of the deploys' code: another one makes the stack look at every host again."""
+    digest = hashlib.sha256()
+    for path in sorted(DEPLOYS.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(DEPLOYS)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _host(planned: PlannedHost, place: BookingPlace, index: int) -> HostSpec:
+    from stacks.spec import GpuSpec, HostSpec
+
+    host = planned.host
+    return HostSpec(
+        name=host.name,
+        connection=connection_to(host, place.known_hosts),
+        address=host.address,
+        gpus=tuple(GpuSpec(uuid=gpu.uuid, index=gpu.index, device=gpu.device) for gpu in planned.gpus),
+        cpus=host.cpus,
+        memory_bytes=host.memory_bytes,
+        mesh_index=index,
+        management=tuple(host.management),
+    )
+
+
+def _head_cpus(booking: Booking) -> int:
+    from provision.request.parse import parse
+
+    return parse(booking.request_text, "accepted request").ray.head_cpus
+
+
+def _tell(desk: Desk, event: Event) -> None:
+    if event.kind == "note":
+        desk.tell(Phase(name="note", detail=event.text))
+    elif event.host:
+        desk.tell(HostStep(host=event.host, role=event.role, step=event.text, state=event.state))

@@ -1,0 +1,1 @@
+"""`timelock serve`: the control plane."""

@@ -1,0 +1,1 @@
+"""What is done on a host: one module a role says which items it wants; the worker observes, decides and acts."""

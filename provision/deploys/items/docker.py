@@ -1,0 +1,153 @@
+"""What an engine of a booking's own leaves on a host: its data-root, containers, namespaces, and pulls under way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision.deploys.item import Change, change, quote
+from provision.deploys.places import engine_socket, pull_unit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRoot:
+    """The directory that holds all that the booking's containers write."""
+
+    path: str
+    run: str
+    shared: str = ""
+
+    @property
+    def label(self) -> str:
+        """'data-root /path'."""
+        return f"data-root {self.path}"
+
+    def probe(self) -> str:
+        """Print the mode, and of the engine's leftovers in /run that they are there."""
+        return f"stat -c '%a %U:%G' {quote(self.path)}; [ -d {quote(self.run)} ] && echo run"
+
+    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
+        """Make it; others may pass through it (the remapped root must), not list it."""
+        wished = "711 root:root"
+        head = seen.partition("\n")[0]
+        if head == wished:
+            return ()
+        path = quote(self.path)
+        reason = f"is {head}, should be {wished}" if head not in ("", "run") else "absent"
+        return (change(reason, f"mkdir -p {path} && chown root:root {path} && chmod 711 {path}"),)
+
+    def removal(self, seen: str) -> tuple[Change, ...]:
+        """Unmount what is mounted below, then remove everything."""
+        if not seen:
+            return ()
+        path, run = quote(self.path), quote(self.run)
+        mounts = f"awk -v a={path}/ -v b={run}/ 'index($2, a) == 1 || index($2, b) == 1 {{print $2}}' /proc/mounts"
+        text = f"{mounts} | sort -r | xargs -r -n 1 umount\nrm -rf --one-file-system {path} {run}"
+        return (change("no longer wanted", text, timeout_seconds=300),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Containers:
+    """Whatever still runs in the engine when it is to go. Live-restore would leave it running otherwise."""
+
+    booking: str
+    shared: str = ""
+
+    @property
+    def label(self) -> str:
+        """'containers'."""
+        return "containers"
+
+    def probe(self) -> str:
+        """Print the ids of all containers, and the booking's namespaces of containerd."""
+        socket = quote(f"unix://{engine_socket(self.booking)}")
+        return f"[ -S {quote(engine_socket(self.booking))} ] && timeout 5 docker -H {socket} ps -aq"
+
+    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
+        """Nothing: containers are other roles' affair."""
+        return ()
+
+    def removal(self, seen: str) -> tuple[Change, ...]:
+        """Remove them all."""
+        if not seen:
+            return ()
+        docker = f"docker -H {quote('unix://' + engine_socket(self.booking))}"
+        return (change("left over", f"{docker} ps -aq | xargs -r {docker} rm -f -v", timeout_seconds=120),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespaces:
+    """The booking's namespaces in containerd, made by the engine; removed after it."""
+
+    booking: str
+    shared: str = ""
+
+    @property
+    def label(self) -> str:
+        """'namespaces of containerd'."""
+        return "namespaces of containerd"
+
+    def probe(self) -> str:
+        """Print those that are there."""
+        return f"ctr namespaces ls -q | grep -xF -e {quote(self._names[0])} -e {quote(self._names[1])}"
+
+    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
+        """Nothing: the engine makes them."""
+        return ()
+
+    def removal(self, seen: str) -> tuple[Change, ...]:
+        """Remove them."""
+        return (change("left over", f"ctr namespaces rm {' '.join(map(quote, seen.split()))}"),) if seen else ()
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return namespaces(self.booking)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefetch:
+    """An image is there, or on its way: a background unit pulls it. How that ends is the image role's affair."""
+
+    booking: str
+    reference: str
+    shared: str = ""
+
+    @property
+    def label(self) -> str:
+        """'pull name@digest'."""
+        return f"pull {self.reference}"
+
+    def probe(self) -> str:
+        """Print 'there', or the state of the unit."""
+        docker = f"timeout 5 docker -H {quote('unix://' + engine_socket(self.booking))}"
+        return (
+            f"{docker} image inspect -f there {quote(self.reference)}"
+            f" || systemctl show -p ActiveState --value {quote(self._unit)}"
+        )
+
+    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
+        """Start the pull and go on."""
+        if any(state in seen.split() for state in ("there", "active", "activating", "failed")):
+            return ()
+        socket = quote(f"unix://{engine_socket(self.booking)}")
+        text = (
+            f"systemctl is-active -q {quote(self._unit)} || systemd-run --quiet --no-block --unit {quote(self._unit)}"
+            f" --description {quote(f'Timelock: pull of booking {self.booking}')}"
+            f" docker -H {socket} pull --quiet {quote(self.reference)}"
+        )
+        return (change("absent", text),)
+
+    def removal(self, seen: str) -> tuple[Change, ...]:
+        """Stop the pull; the image goes with the data-root."""
+        if seen in ("", "there", "inactive"):
+            return ()
+        unit = quote(self._unit)
+        return (change("no longer wanted", f"systemctl stop {unit}; systemctl reset-failed {unit} 2>/dev/null || :"),)
+
+    @property
+    def _unit(self) -> str:
+        return pull_unit(self.booking, self.reference)
+
+
+def namespaces(booking: str) -> tuple[str, str]:
+    """Return the booking's namespaces of containerd: containers, plugins."""
+    return f"timelock-{booking}", f"timelock-{booking}-plugins"

@@ -1,0 +1,87 @@
+"""The user of a booking: no login, and a range of subordinate ids of its own for the engine's user namespace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision.deploys.errors import StepFailed
+from provision.deploys.item import Change, change, quote
+
+_FILES = "passwd group shadow gshadow subuid subgid"
+
+# shadow's tools keep the last state of each file as X-: a trace of us. What was there before is put back.
+_KEEP_BACKUPS = f"""\
+kept=$(mktemp -d) && trap 'rm -rf "$kept"' EXIT
+for f in {_FILES}; do [ ! -e /etc/$f- ] || cp -p /etc/$f- "$kept"; done
+"""
+_RESTORE_BACKUPS = f"""
+for f in {_FILES}; do if [ -e "$kept/$f-" ]; then cp -p "$kept/$f-" /etc/$f-; else rm -f /etc/$f-; fi; done"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemUser:
+    """A system user with subordinate user and group ids [start, start + count)."""
+
+    name: str
+    subid_start: int
+    subid_count: int = 65536
+    shared: str = ""
+
+    @property
+    def label(self) -> str:
+        """'user name'."""
+        return f"user {self.name}"
+
+    def probe(self) -> str:
+        """Print the account's line, then the ranges of everybody."""
+        return f"getent passwd {quote(self.name)}; sed 's/^/uid /' /etc/subuid; sed 's/^/gid /' /etc/subgid"
+
+    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
+        """Make the account and its ranges; refuse ranges that somebody else has."""
+        account, ranges = self._parse(seen)
+        wished = (self.subid_start, self.subid_count)
+        for kind, owner, start, count in ranges:
+            if owner != self.name and start < sum(wished) and self.subid_start < start + count:
+                cause = f"sub{kind} range {self.subid_start}:{self.subid_count} overlaps {owner}'s {start}:{count}"
+                raise StepFailed(
+                    self.label, cause, next_step="free the range in the host's /etc/subuid and /etc/subgid"
+                )
+        ours = sorted((kind, start, count) for kind, owner, start, count in ranges if owner == self.name)
+        if account and ours == [("gid", *wished), ("uid", *wished)]:
+            return ()
+        reason = "ids differ" if account else "absent"
+        return (change(reason, _KEEP_BACKUPS + self._make() + _RESTORE_BACKUPS),)
+
+    def removal(self, seen: str) -> tuple[Change, ...]:
+        """Remove the account and its ranges."""
+        account, ranges = self._parse(seen)
+        if not account and all(owner != self.name for _, owner, _, _ in ranges):
+            return ()
+        name = quote(self.name)
+        undo = (
+            f"if getent passwd {name} >/dev/null; then userdel {name}; fi\n"
+            f"if getent group {name} >/dev/null; then groupdel {name}; fi\n"
+            f"sed -i {quote(f'/^{self.name}:/d')} /etc/subuid /etc/subgid"
+        )
+        return (change("no longer wanted", _KEEP_BACKUPS + undo + _RESTORE_BACKUPS),)
+
+    def _make(self) -> str:
+        name = quote(self.name)
+        line = quote(f"{self.name}:{self.subid_start}:{self.subid_count}")
+        return (
+            f"getent passwd {name} >/dev/null || useradd --system --user-group --no-create-home"
+            f" --home-dir /nonexistent --shell /usr/sbin/nologin {name}\n"
+            "touch /etc/subuid /etc/subgid\n"
+            f"sed -i {quote(f'/^{self.name}:/d')} /etc/subuid /etc/subgid\n"
+            f"echo {line} >> /etc/subuid; echo {line} >> /etc/subgid"
+        )
+
+    def _parse(self, seen: str) -> tuple[bool, list[tuple[str, str, int, int]]]:
+        """Return whether the account exists, and all ranges as (kind, owner, start, count)."""
+        ranges = []
+        for line in seen.splitlines():
+            kind, _, entry = line.partition(" ")
+            fields = entry.split(":")
+            if kind in ("uid", "gid") and len(fields) == 3 and fields[1].isdigit() and fields[2].isdigit():
+                ranges.append((kind, fields[0], int(fields[1]), int(fields[2])))
+        return seen.startswith(f"{self.name}:"), ranges

@@ -1,0 +1,137 @@
+"""Observe, decide, act: one role on one host.
+
+Knows nothing of SSH or pyinfra: it is given something that runs a script and something that hears of steps.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from provision.deploys.errors import StepFailed
+from provision.deploys.holders import Hold, unless_held
+from provision.deploys.item import Change, Command, Item
+from provision.deploys.role import Role, Seen
+from provision.deploys.script import observation, split
+
+StepState = Literal["start", "changed", "unchanged", "would"]
+OnStep = Callable[[str, StepState], None]
+
+
+class Hands(Protocol):
+    """What reconciling needs of a host."""
+
+    def look(self, script: str) -> str:
+        """Run a script that only reads, and return what it printed."""
+
+    def act(self, booking: str, step: str, commands: Sequence[Command]) -> None:
+        """Run the commands of a step, in order. Raises StepFailed at the first that fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a role has to say, and what changed (or would, or differs) as 'label: reason'."""
+
+    outputs: Mapping[str, object]
+    changes: tuple[str, ...]
+
+
+def observe(hands: Hands, roles: Sequence[Role], on_step: Sequence[OnStep]) -> list[Outcome | StepFailed]:
+    """Look at several roles of a host in one go; each Outcome lists what applying the role would change."""
+    wished = [_wished(role) for role in roles]
+    seen = iter(_look(hands, [item for items in wished for item in items]))
+    found = list[Outcome | StepFailed]()
+    for role, items, tell in zip(roles, wished, on_step, strict=True):
+        of_role = {item.label: next(seen) for item in items}
+        try:
+            found.append(_judge(role, items, of_role, tell))
+        except StepFailed as failure:
+            found.append(failure)
+    return found
+
+
+def apply(hands: Hands, role: Role, on_step: OnStep) -> Outcome:
+    """Make the host what the role wants; nothing runs where nothing differs.
+
+    Raises StepFailed when a step fails, or when the host still differs after all steps went well.
+    """
+    items = _wished(role)
+    seen = _see(hands, items, before="\n".join(item.take() for item in items if isinstance(item, Hold)))
+    done = list[str]()
+    for item, changes in _differences(items, seen):
+        done.extend(_carry_out(hands, role, item, changes, on_step))
+    if done:
+        seen = _see(hands, items)
+        for item, changes in _differences(items, seen):
+            if changes:
+                raise StepFailed(item.label, f"did not converge: {changes[0].reason}")
+    return Outcome(outputs=role.outputs(seen), changes=tuple(done))
+
+
+def remove(hands: Hands, role: Role, on_step: OnStep) -> Outcome:
+    """Undo the role: the booking's own items, then its marks, then what no other booking holds. Idempotent."""
+    items = _wished(role)
+    marks = [item for item in items if isinstance(item, Hold)]
+    own = [item for item in reversed(items) if not item.shared and not isinstance(item, Hold)]
+    shared = [item for item in reversed(items) if item.shared]
+    seen = _see(hands, [*own, *marks])
+    done = list[str]()
+    for item in (*own, *marks):
+        done.extend(_carry_out(hands, role, item, item.removal(seen[item.label]), on_step))
+    # Who else holds a group is looked up after our mark is gone: of two bookings that go at once, the later sees none.
+    seen = _see(hands, [*marks, *shared]) if shared else {}
+    held = {mark.group for mark in marks if seen[mark.label]}
+    for item in shared:
+        changes = () if item.shared in held else item.removal(seen[item.label])
+        guarded = tuple(unless_held(item.shared, each) for each in changes)
+        done.extend(_carry_out(hands, role, item, guarded, on_step))
+    return Outcome(outputs={}, changes=tuple(done))
+
+
+def _carry_out(hands: Hands, role: Role, item: Item, changes: Sequence[Change], on_step: OnStep) -> tuple[str, ...]:
+    """Do the changes of one item, tell of it, and return them as lines."""
+    if changes:
+        on_step(item.label, "start")
+        hands.act(role.booking, item.label, [command for each in changes for command in each.commands])
+    on_step(item.label, "changed" if changes else "unchanged")
+    return tuple(f"{item.label}: {each.reason}" for each in changes)
+
+
+def _wished(role: Role) -> tuple[Item, ...]:
+    """Return the role's items after the marks for the shared groups among them."""
+    items = role.items()
+    groups = dict.fromkeys(item.shared for item in items if item.shared)
+    return (*(Hold(group=group, booking=role.booking) for group in groups), *items)
+
+
+def _see(hands: Hands, items: Sequence[Item], before: str = "") -> Seen:
+    return dict(zip((item.label for item in items), _look(hands, items, before), strict=True))
+
+
+def _look(hands: Hands, items: Sequence[Item], before: str = "") -> tuple[str, ...]:
+    token = secrets.token_hex(8)
+    seen = split(hands.look(observation(items, token, before)), token)
+    if seen is None or len(seen) != len(items):
+        raise StepFailed("observe", "what the host printed is cut short", next_step="try again")
+    return seen
+
+
+def _differences(items: Sequence[Item], seen: Seen) -> list[tuple[Item, tuple[Change, ...]]]:
+    """Decide for each item, telling it which earlier ones change."""
+    changed, found = set[str](), list[tuple[Item, tuple[Change, ...]]]()
+    for item in items:
+        changes = item.changes(seen[item.label], frozenset(changed))
+        if changes:
+            changed.add(item.label)
+        found.append((item, changes))
+    return found
+
+
+def _judge(role: Role, items: Sequence[Item], seen: Seen, on_step: OnStep) -> Outcome:
+    would = list[str]()
+    for item, changes in _differences(items, seen):
+        on_step(item.label, "would" if changes else "unchanged")
+        would.extend(f"{item.label}: {each.reason}" for each in changes)
+    return Outcome(outputs=role.outputs(seen), changes=tuple(would))

@@ -1,0 +1,80 @@
+"""What is sent to a host: one script that runs the probes of many items, and the frame in which a command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from provision.deploys.item import Command, Item, quote
+from provision.deploys.places import RUN
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+FAIL_MARK = "##timelock-fail"
+NEXT_MARK = "##timelock-next"
+_LOCK_TIMEOUT_STATUS = 75
+
+# `fail KIND CAUSE NEXT` ends a command with a kind of the worker protocol and advice for the operator.
+PRELUDE = f"""\
+export LC_ALL=C PATH={PATH}
+fail() {{ printf '%s\\n{FAIL_MARK} %s\\n' "$2" "$1" >&2; [ -z "$3" ] || printf '{NEXT_MARK} %s\\n' "$3" >&2; exit 1; }}
+"""
+
+
+def observation(items: Sequence[Item], token: str, before: str = "") -> str:
+    """Return the script that runs `before` and then each item's probe, parted by lines that hold `token`."""
+    parts = [PRELUDE, before]
+    for number, item in enumerate(items):
+        parts.append(f"echo '##{token} {number}'; (\n{item.probe()}\n) 2>/dev/null </dev/null; echo")
+    parts.append(f"echo '##{token} end'")
+    return "\n".join(parts)
+
+
+def split(output: str, token: str) -> tuple[str, ...] | None:
+    """Return what each probe printed, in order; None when the output is cut short."""
+    seen, current = list[list[str]](), list[str]()
+    for line in output.splitlines():
+        head, _, number = line.partition(" ")
+        if head != f"##{token}":
+            current.append(line)
+        elif number == "end":
+            return tuple("\n".join(lines).strip() for lines in seen)
+        else:
+            seen.append(current := [])
+    return None
+
+
+def framed(command: Command, booking: str) -> str:
+    """Return the shell text that runs `command` on the host, within its time, and alone within its booking.
+
+    The lock outlives a dead controller as long as the orphaned command does, so that a command of its successor waits
+    for the orphan instead of meeting it. What the command leaves running does not inherit the lock. `set -e` holds for
+    the text.
+    """
+    inner = quote(f"{PRELUDE}set -e\n{command.text}")
+    limited = quote(f"echo $$ > {_pid_file(booking)}; exec timeout -k 5 {command.timeout_seconds} sh -c {inner}")
+    text = f"sh -c {limited}"
+    if command.exclusive:
+        lock, wait = quote(f"{RUN}/{booking}.lock"), command.timeout_seconds + 5
+        text = f"flock -o -E {_LOCK_TIMEOUT_STATUS} -w {wait} {lock} {text}"
+    return f"{PRELUDE}mkdir -p {RUN} && {text}\ncase $? in\n{_verdicts(command.timeout_seconds)}esac"
+
+
+def interruption(booking: str) -> str:
+    """Return the shell text that ends the booking's command under way; `timeout` passes the signal on."""
+    return (
+        f'read -r pid < {_pid_file(booking)} && [ "$(cat /proc/$pid/comm)" = timeout ] && kill -TERM $pid;'
+        f" rm -f {_pid_file(booking)}"
+    )
+
+
+def _pid_file(booking: str) -> str:
+    return quote(f"{RUN}/{booking}.pid")
+
+
+def _verdicts(timeout_seconds: int) -> str:
+    """Return the branches that tell why a command did not end well, where the command itself could not."""
+    return (
+        "0) ;;\n"
+        f"124|137) fail timeout 'did not end within {timeout_seconds} s' '' ;;\n"
+        f"{_LOCK_TIMEOUT_STATUS}) fail timeout 'another command of this booking still runs on the host' '' ;;\n"
+        "*) exit 1 ;;\n"
+    )

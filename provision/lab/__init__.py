@@ -1,0 +1,1 @@
+"""The embedded supplier: real Linux hosts on this machine."""

@@ -1,0 +1,211 @@
+"""The lab supplier: brings real Linux hosts up on this machine in seconds, and takes them away without a trace.
+
+The order of things is here; how each is done is in the modules beside. Everything a lab makes bears its number, so
+that `down` clears by names and needs nothing of the command that made it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from provision.errors import HostFailed, InvalidInput
+from provision.home import Home
+from provision.lab import host as host_room
+from provision.lab import machine, network, remains, services
+from provision.lab.gpus import wake_devices
+from provision.lab.host import LabHost
+from provision.lab.image import host_image
+from provision.lab.inventory import inventory, machine_share
+from provision.lab.lock import lab_lock
+from provision.lab.network import Network
+from provision.lab.numbers import hold_number, release_number
+from provision.lab.ready import answers_ssh, wait_for_ssh
+from provision.lab.state import HostRecord, LabState, read_state, write_state
+from provision.lab.status import LabStatus, host_status
+from provision.lab.tool import run
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,20}")
+START_LIMIT_SECONDS = 60.0
+KEYGEN_LIMIT_SECONDS = 30.0
+LAST_LINES = 8
+
+Progress = Callable[[str], None]
+
+
+class Lab:
+    """A lab by its name in one state directory."""
+
+    def __init__(self, home: Home, name: str = "lab") -> None:
+        if not NAME.fullmatch(name):
+            raise InvalidInput(
+                (f"lab: expected a name such as `lab` (a-z, 0-9, -; at most 21 letters), found {name!r}",)
+            )
+        self.home = home
+        self.name = name
+        self.place = home.lab(name)
+        self._state_file = self.place / "state.json"
+
+    @property
+    def inventory_file(self) -> Path:
+        """The lab's hosts as an Ansible inventory."""
+        return self.place / "inventory.yaml"
+
+    @property
+    def key_file(self) -> Path:
+        """The private key that opens every host of the lab."""
+        return self.place / "ssh" / "id_ed25519"
+
+    @property
+    def hosts(self) -> tuple[LabHost, ...]:
+        """The hosts the lab has, dead or alive; empty where there is no lab. Raises MachineCannot for a damaged state."""
+        state = read_state(self._state_file)
+        return tuple(self._host(state.number, record) for record in state.hosts) if state else ()
+
+    def host(self, name: str) -> LabHost:
+        """The host called `name`; raises InvalidInput where the lab has none of that name."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise InvalidInput(
+            (f"host: expected one of {', '.join(host.name for host in self.hosts) or 'a running lab'}, found {name!r}",)
+        )
+
+    def up(
+        self, hosts: int = 3, gpus: int = 2, image: str = "golden", progress: Progress = lambda line: None
+    ) -> LabStatus:
+        """Have at least `hosts` hosts running; new ones get `gpus` GPUs and start from `image`, those that run are left alone.
+
+        Raises MachineCannot, HostFailed (a host that does not come up), Locked, InvalidInput.
+        """
+        machine.require(self.home, hosts=hosts, gpus=gpus)
+        with lab_lock(self.place, "lab up"):
+            tree = host_image(self.home, image, progress)
+            state = self._remember(hosts, gpus, tree)
+            for device in wake_devices(max(record.gpus for record in state.hosts)):
+                progress(f"/dev/{device}: this machine has no such console, so the device will not open in the hosts")
+            self._make_keys()
+            network.up(Network(number=state.number))
+            self._start_all(state, progress)
+            self._write_inventory(state)
+            return self.status()
+
+    def down(self, progress: Progress = lambda line: None) -> None:
+        """Remove all of the lab, whatever state it is in; does nothing where there is none. Raises MachineCannot, Locked."""
+        machine.require_root()
+        with lab_lock(self.place, "lab down"):
+            number = remains.number_of(self.place, self._state_file)
+            if number is not None:
+                progress(f"lab {self.name}: ending its hosts")
+                remains.clear(number)
+            remains.remove_files(self.place)
+            release_number(self.place)
+
+    def status(self) -> LabStatus:
+        """Look at every host and service of the lab."""
+        hosts = self.hosts
+        own = hosts[0].network if hosts else None
+        return LabStatus(
+            name=self.name,
+            subnet=own.subnet if own else "",
+            hosts=tuple(host_status(host) for host in hosts),
+            registry=own is not None and services.registry_of(self.home, self.place, own).alive(),
+            proxy=own is not None and services.proxy_alive(own),
+            inventory=self.inventory_file,
+            key_file=self.key_file,
+        )
+
+    def kill_host(self, name: str) -> None:
+        """End a host at once, as a power cut does; its disk stays."""
+        host_room.stop(self.host(name))
+
+    def start_host(self, name: str) -> None:
+        """Start a dead host again and wait for SSH; raises HostFailed, Locked."""
+        with lab_lock(self.place, "lab start"):
+            _start(self.host(name))
+
+    def _host(self, number: int, record: HostRecord) -> LabHost:
+        place = self.place / "hosts" / record.name
+        own = Network(number=number)
+        return LabHost(
+            name=record.name, index=record.index, gpus=record.gpus, image=Path(record.image), place=place, network=own
+        )
+
+    def _remember(self, hosts: int, gpus: int, image: Path) -> LabState:
+        """Write down what the lab is to be, before anything of it is made."""
+        self.place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        old = read_state(self._state_file)
+        number = hold_number(self.place, preferred=old.number if old else None, clear=remains.clear)
+        base = LabState(
+            number=number, created_ns=old.created_ns if old else time.time_ns(), hosts=old.hosts if old else ()
+        )
+        state = base.with_hosts(self.name, count=hosts, gpus=gpus, image=image)
+        if state != old:
+            write_state(self._state_file, state)
+        return state
+
+    def _make_keys(self) -> None:
+        if self.key_file.with_suffix(".pub").exists():
+            return
+        self.key_file.parent.mkdir(exist_ok=True, mode=0o700)
+        self.key_file.unlink(missing_ok=True)
+        comment = f"timelock lab {self.name}"
+        run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", self.key_file],
+            timeout_seconds=KEYGEN_LIMIT_SECONDS,
+        )
+
+    def _start_all(self, state: LabState, progress: Progress) -> None:
+        """Start hosts and services side by side; the first failure is raised after all have been tried."""
+        own = Network(number=state.number)
+        hosts = [self._host(state.number, record) for record in state.hosts]
+        names = {host.name: host.address for host in hosts}
+        with concurrent.futures.ThreadPoolExecutor(max_workers=len(hosts) + 2) as pool:
+            jobs = [pool.submit(self._bring_up, host, names, progress) for host in hosts]
+            jobs.append(pool.submit(services.start_proxy, self.place, own))
+            jobs.append(pool.submit(services.start_registry, self.home, self.place, own, progress))
+        for job in jobs:
+            job.result()
+
+    def _bring_up(self, host: LabHost, names: dict[str, str], progress: Progress) -> None:
+        if host.alive() and answers_ssh(host.address):
+            return
+        host_room.prepare(host, authorized_key=self.key_file.with_suffix(".pub").read_text(), names=names)
+        _start(host)
+        progress(f"{host.name}: up at {host.address}")
+
+    def _write_inventory(self, state: LabState) -> None:
+        hosts = self.hosts
+        cpus, memory_bytes = machine_share()
+        ca_file = services.registry_of(self.home, self.place, hosts[0].network).ca_file
+        content = inventory(
+            hosts,
+            key_file=self.key_file,
+            ca_file=ca_file,
+            created_ns=state.created_ns,
+            cpus=cpus,
+            memory_bytes=memory_bytes,
+        )
+        partial = self.inventory_file.with_suffix(".partial")
+        partial.write_text(yaml.safe_dump(content, sort_keys=False))
+        partial.replace(self.inventory_file)
+
+
+def _start(host: LabHost) -> None:
+    """Start the host unless it lives, and wait for SSH; raises HostFailed with what its console said last."""
+    if not host.alive():
+        host_room.start(host)
+    if not wait_for_ssh(host.address, limit_seconds=START_LIMIT_SECONDS, alive=host.alive):
+        log = host.place / "console.log"
+        said = "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:]) if log.exists() else ""
+        raise HostFailed(
+            host=host.name,
+            step="start",
+            cause=f"expected SSH to answer at {host.address}, it does not:\n{said}",
+            next_step=f"read {log}",
+        )

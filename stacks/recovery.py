@@ -1,0 +1,66 @@
+"""After a crash: let go of what a dead process holds, and enter into the state what it was about to create.
+
+Never destroys and never asks a host; it only makes the state fit for the next update, destroy or refresh.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from stacks.command import Cli
+from stacks.errors import StackLocked
+from stacks.settings import StackPlace
+from stacks.state import Lock, adopt, has_pending, read_locks
+
+LOCK_WAIT_SECONDS = 30.0
+LOCK_POLL_SECONDS = 0.1
+
+
+def recover(cli: Cli, place: StackPlace, stack: str) -> None:
+    """Free the stack's lock from dead owners, and adopt creates that were cut off.
+
+    Raises:
+        StackLocked: the owner of the lock lives, and does not let go within 30 s.
+        StateCorrupt: the state cannot be read.
+    """
+    _free_locks(cli, place, stack)
+    if has_pending(place.state_file(stack)):
+        _adopt_pending(cli, place, stack)
+
+
+def _free_locks(cli: Cli, place: StackPlace, stack: str) -> None:
+    limit = time.monotonic() + LOCK_WAIT_SECONDS
+    locks = read_locks(place.lock_dir(stack))
+    while any(lock.alive for lock in locks):
+        if time.monotonic() > limit:
+            raise _held(next(lock for lock in locks if lock.alive), stack)
+        time.sleep(LOCK_POLL_SECONDS)
+        locks = read_locks(place.lock_dir(stack))
+    if locks:
+        cli.run(["cancel", "--yes", "--stack", stack], place.work_dir, {})
+
+
+def _adopt_pending(cli: Cli, place: StackPlace, stack: str) -> None:
+    """Secrets stay encrypted on the way: neither file holds them in clear."""
+    handle, name = tempfile.mkstemp(dir=place.work_dir, prefix="state-", suffix=".json")
+    os.close(handle)
+    file = Path(name)
+    try:
+        cli.run(["stack", "export", "--stack", stack, "--file", name], place.work_dir, {})
+        exported = json.loads(file.read_text())
+        exported["deployment"] = adopt(exported["deployment"])
+        file.write_text(json.dumps(exported))
+        cli.run(["stack", "import", "--stack", stack, "--file", name], place.work_dir, {})
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _held(lock: Lock, stack: str) -> StackLocked:
+    return StackLocked(
+        f"stack {stack}: expected no other operation, found one by pid {lock.pid} on {lock.host} since {lock.since}",
+        next_step="wait for it, or stop that process, then resume the booking",
+    )

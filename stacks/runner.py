@@ -1,0 +1,91 @@
+"""The process that carries out one operation on one stack: an order on stdin, JSON lines on stdout.
+
+Only `stacks.engine` starts it and talks to it. After the order, each line on stdin is an interrupt (the first is
+graceful, the second is not); the end of stdin means that the caller is gone, and is an interrupt too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from typing import IO
+
+from stacks import codec
+from stacks.command import Cli
+from stacks.errors import StackError
+from stacks.operations import Order, carry_out
+from stacks.outcome import Event
+
+PATIENCE_SECONDS = 60.0
+KILL_SECONDS = 5.0
+CHUNK_BYTES = 1 << 20
+
+
+class Lines:
+    """Writes JSON lines to the caller; one that is gone is no reason to stop half-way."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def write(self, value: object) -> None:
+        """Write one line."""
+        with self._lock:
+            try:
+                self._file.write(codec.dump(value).encode() + b"\n")
+                self._file.flush()
+            except OSError:
+                return
+
+    def event(self, event: Event) -> None:
+        """Write an event."""
+        self.write({"event": asdict(event)})
+
+
+def main() -> None:
+    """Read the order, carry it out, and write what came of it as the last line."""
+    lines = Lines(os.fdopen(os.dup(sys.stdout.fileno()), "wb"))
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no line of ours
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        order = codec.load(Order, _read_line())
+        order.spec.check()
+        cli = Cli(order.place.pulumi, order.place.environment())
+        threading.Thread(target=_listen, args=(cli,), daemon=True).start()
+        lines.write({"outcome": asdict(carry_out(order, cli, lines.event))})
+    except StackError as error:
+        lines.write({"error": {"kind": error.kind, "message": error.message, "next_step": error.next_step}})
+
+
+def _read_line() -> bytes:
+    """The first line on stdin; nothing follows it before we have answered."""
+    line = b""
+    while not line.endswith(b"\n") and (chunk := os.read(0, CHUNK_BYTES)):
+        line += chunk
+    return line
+
+
+def _listen(cli: Cli) -> None:
+    """Unbuffered: a buffer's lock, held by a thread that waits, would spoil the end of the process."""
+    interrupts = 0
+    while asked := os.read(0, CHUNK_BYTES):
+        for _ in asked:
+            interrupts += 1
+            cli.interrupt()
+        if interrupts > 1:
+            _later(KILL_SECONDS, cli)
+    cli.interrupt()
+    _later(PATIENCE_SECONDS, cli)
+
+
+def _later(seconds: float, cli: Cli) -> None:
+    timer = threading.Timer(seconds, cli.kill)
+    timer.daemon = True
+    timer.start()
+
+
+if __name__ == "__main__":
+    main()

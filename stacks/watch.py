@@ -1,0 +1,112 @@
+"""From the engine's events to ours: what happens while an operation runs, and what came of it in the end.
+
+Pure but for calling `on_event`. Counts only our resources, never the stack's own or the provider's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
+
+from stacks.outcome import CHANGING, Change, Drift, Event, Failure, Outcome, unmark
+from stacks.roles import of_urn, resource_name
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+LOST_KINDS = ("unreachable", "host_key", "auth")
+
+OnEvent = Callable[[Event], None]
+
+
+class Watch:
+    """Hears every event of one operation."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._done: dict[str, str] = {}
+        self._drift: dict[str, Drift] = {}
+        self._failures: dict[str, Failure] = {}
+        self._general: list[Failure] = []
+        self._outputs: Mapping[str, object] = {}
+
+    def hear(self, event: EngineEvent) -> None:
+        """Take in one event of the engine."""
+        if event.diagnostic_event is not None:
+            self._diagnostic(event.diagnostic_event)
+        if event.resource_pre_event is not None:
+            self._step(event.resource_pre_event.metadata, "start")
+        if event.res_outputs_event is not None:
+            self._step(event.res_outputs_event.metadata, "done")
+        if event.res_op_failed_event is not None:
+            self._step(event.res_op_failed_event.metadata, "failed")
+
+    def outcome(self, *, interrupted: bool) -> Outcome:
+        """What came of it, once the last event was heard."""
+        changes = tuple(
+            Change(resource=resource_name(*of_urn(urn)), host=of_urn(urn)[0], role=of_urn(urn)[1], operation=operation)
+            for urn, operation in self._done.items()
+            if operation in CHANGING
+        )
+        failures = (*self._failures.values(), *self._general)
+        lost = tuple(self._lost(drift) for drift in self._drift.values())
+        return Outcome(
+            counts=dict(Counter(self._done.values())),
+            changes=changes,
+            drift=tuple(self._drift.values()),
+            failures=failures or tuple(failure for failure in lost if failure is not None),
+            outputs=self._outputs,
+            interrupted=interrupted,
+        )
+
+    def _diagnostic(self, diagnostic: DiagnosticEvent) -> None:
+        urn, message = diagnostic.urn or "", diagnostic.message.strip()
+        host, role = of_urn(urn)
+        if diagnostic.severity == "error":
+            self._fail(urn, message)
+        elif diagnostic.ephemeral and host:
+            state, _, text = message.partition(" ")
+            self._on_event(Event(kind="step", host=host, role=role, text=text, state=state))
+        elif message:
+            self._on_event(Event(kind="note", host=host, role=role, text=message, state=diagnostic.severity))
+
+    def _fail(self, urn: str, message: str) -> None:
+        failure = unmark(urn, message)
+        if not failure.host:
+            self._general.append(failure)
+        elif urn not in self._failures or self._failures[urn].kind == "engine":
+            self._failures[urn] = failure
+
+    def _step(self, step: StepEventMetadata, state: str) -> None:
+        if step.type == STACK_TYPE and step.new is not None and step.new.outputs:
+            self._outputs = dict(step.new.outputs)
+        host, role = of_urn(step.urn)
+        if not host:
+            return
+        operation = str(step.op.value)
+        self._on_event(Event(kind="resource", host=host, role=role, text=operation, state=state))
+        if state == "done":
+            self._finished(step, host, role, operation)
+
+    def _finished(self, step: StepEventMetadata, host: str, role: str, operation: str) -> None:
+        if operation != "refresh":
+            self._done[step.urn] = operation
+            return
+        changes = _drift_of(step.new.outputs if step.new is not None else None)
+        if changes:
+            name = resource_name(host, role)
+            self._drift[step.urn] = Drift(resource=name, host=host, role=role, changes=changes)
+
+    def _lost(self, drift: Drift) -> Failure | None:
+        """A host that could not be observed is a failure of the observation too."""
+        kind, _, rest = drift.changes[0].partition(": ")
+        step, _, cause = rest.partition(": ")
+        if kind not in LOST_KINDS:
+            return None
+        return Failure(resource=drift.resource, host=drift.host, role=drift.role, kind=kind, step=step, cause=cause)
+
+
+def _drift_of(outputs: Mapping[str, Any] | None) -> tuple[str, ...]:
+    drift = (outputs or {}).get("drift")
+    return tuple(str(change) for change in drift) if isinstance(drift, list) else ()
