@@ -76,6 +76,11 @@ class Resource:
     takes: tuple[Take, ...] = ()
     keys: tuple[PresharedKey, ...] = ()
 
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The names of all resources it comes after, each once."""
+        return tuple(dict.fromkeys((*self.needs, *(take.resource for take in self.takes))))
+
 
 def resources(spec: BookingSpec) -> tuple[Resource, ...]:
     """All resources of the booking, in an order in which each comes after what it needs and takes from."""

@@ -34,6 +34,7 @@ class Cli(PulumiCommand):
         self._environment = environment
         self._process: subprocess.Popen[str] | None = None
         self._interrupts = 0
+        self._lock = threading.Lock()
 
     @property
     def interrupted(self) -> bool:
@@ -51,34 +52,23 @@ class Cli(PulumiCommand):
         """Run the CLI to its end.
 
         Raises:
-            CommandError: it failed.
+            CommandError: it failed, or was interrupted before it began.
         """
         environment = {**self._environment, **additional_env, "PULUMI_AUTOMATION_API": "true"}
-        with subprocess.Popen(
-            [*_dies_with_us(), self.command, "--non-interactive", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=cwd,
-            env=environment,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-        ) as process:
-            self._process = process
-            for _ in range(self._interrupts):
-                self._signal(process)
+        with self._start(args, cwd, environment) as process:
             result = _gather(process, on_output, on_error)
-            self._process = None
+        self._process = None
         if result.code != 0:
             raise create_command_error(result)
         return result
 
     def interrupt(self) -> None:
-        """Ask the CLI to stop: once, it finishes what it is doing; twice, at once."""
-        self._interrupts += 1
-        if self._process is not None:
-            self._signal(self._process)
+        """Ask the CLI to stop: once, it finishes what it is doing; twice, at once. No other is started after that."""
+        with self._lock:
+            self._interrupts += 1
+            if self._process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         """Kill the CLI and its provider."""
@@ -86,9 +76,22 @@ class Cli(PulumiCommand):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _signal(self, process: subprocess.Popen[str]) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGINT)
+    def _start(self, args: list[str], cwd: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+        with self._lock:
+            if self._interrupts:
+                raise create_command_error(CommandResult(stdout="", stderr="interrupted", code=-signal.SIGINT))
+            self._process = subprocess.Popen(
+                [*_dies_with_us(), self.command, "--non-interactive", *args],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=cwd,
+                env=environment,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+            return self._process
 
 
 class BookingStack(Stack):

@@ -24,6 +24,7 @@ from stacks.watch import OnEvent, Watch
 
 PARALLEL_PER_HOST = 8
 CAUSE_LIMIT = 2000
+OBSERVING = ("drift", "refresh")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,8 @@ def carry_out(order: Order, cli: Cli, on_event: OnEvent) -> Outcome:
         program=program(order.spec, bytes.fromhex(order.mesh_secret)),
         pulumi_command=cli,
     )
-    work = _Work(order=order, cli=cli, watch=Watch(on_event), stack=BookingStack(name, workspace))
+    watch = Watch(on_event, observes=order.operation in OBSERVING)
+    work = _Work(order=order, cli=cli, watch=watch, stack=BookingStack(name, workspace))
     try:
         return _begin(work)
     except CommandError as error:
@@ -116,8 +118,10 @@ def _drift(work: _Work) -> Outcome:
 
 
 def _destroy(work: _Work) -> Outcome:
-    """An empty stack is removed too, so that nothing of the booking is left here."""
-    work.stack.destroy(parallel=work.parallel, continue_on_error=True, on_event=work.watch.hear, remove=True)
+    """Once nothing is left on hosts, the stack goes too, with its backups, which hold the booking's secrets."""
+    work.stack.destroy(parallel=work.parallel, continue_on_error=True, on_event=work.watch.hear)
+    remove = ["stack", "rm", "--yes", "--remove-backups", "--stack", work.order.spec.name]
+    work.cli.run(remove, work.order.place.work_dir, {})
     return work.watch.outcome(interrupted=work.cli.interrupted)
 
 

@@ -24,24 +24,27 @@ def recover(cli: Cli, place: StackPlace, stack: str) -> None:
     """Free the stack's lock from dead owners, and adopt creates that were cut off.
 
     Raises:
-        StackLocked: the owner of the lock lives, and does not let go within 30 s.
+        StackLocked: the owner of the lock is elsewhere, or lives and does not let go within 30 s.
         StateCorrupt: the state cannot be read.
     """
-    _free_locks(cli, place, stack)
+    _free_locks(place, stack)
     if has_pending(place.state_file(stack)):
         _adopt_pending(cli, place, stack)
 
 
-def _free_locks(cli: Cli, place: StackPlace, stack: str) -> None:
+def _free_locks(place: StackPlace, stack: str) -> None:
+    """What `pulumi cancel` does, but only for the dead, and without reading a state that may be cut off."""
     limit = time.monotonic() + LOCK_WAIT_SECONDS
-    locks = read_locks(place.lock_dir(stack))
-    while any(lock.alive for lock in locks):
-        if time.monotonic() > limit:
-            raise _held(next(lock for lock in locks if lock.alive), stack)
+    while living := [lock for lock in read_locks(place.lock_dir(stack)) if lock.alive]:
+        if time.monotonic() > limit or not living[0].is_here:
+            raise _held(living[0], stack)
         time.sleep(LOCK_POLL_SECONDS)
-        locks = read_locks(place.lock_dir(stack))
-    if locks:
-        cli.run(["cancel", "--yes", "--stack", stack], place.work_dir, {})
+    for lock in read_locks(place.lock_dir(stack)):
+        lock.path.unlink(missing_ok=True)
+    state_file = place.state_file(stack)
+    if state_file is not None:
+        for cut_off in state_file.parent.glob(f"{state_file.name}.*.tmp"):
+            cut_off.unlink(missing_ok=True)
 
 
 def _adopt_pending(cli: Cli, place: StackPlace, stack: str) -> None:
@@ -62,5 +65,5 @@ def _adopt_pending(cli: Cli, place: StackPlace, stack: str) -> None:
 def _held(lock: Lock, stack: str) -> StackLocked:
     return StackLocked(
         f"stack {stack}: expected no other operation, found one by pid {lock.pid} on {lock.host} since {lock.since}",
-        next_step="wait for it, or stop that process, then resume the booking",
+        next_step=f"wait for it; if no such process runs there any more, delete {lock.path}; then resume the booking",
     )

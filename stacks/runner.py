@@ -51,32 +51,35 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no line of ours
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        order = codec.load(Order, _read_line())
+        line, early = _read_order()
+        order = codec.load(Order, line)
         order.spec.check()
         cli = Cli(order.place.pulumi, order.place.environment())
-        threading.Thread(target=_listen, args=(cli,), daemon=True).start()
+        threading.Thread(target=_listen, args=(cli, early), daemon=True).start()
         lines.write({"outcome": asdict(carry_out(order, cli, lines.event))})
     except StackError as error:
         lines.write({"error": {"kind": error.kind, "message": error.message, "next_step": error.next_step}})
 
 
-def _read_line() -> bytes:
-    """The first line on stdin; nothing follows it before we have answered."""
-    line = b""
-    while not line.endswith(b"\n") and (chunk := os.read(0, CHUNK_BYTES)):
-        line += chunk
-    return line
+def _read_order() -> tuple[bytes, bytes]:
+    """The first line on stdin, and what came with it."""
+    data = b""
+    while b"\n" not in data and (chunk := os.read(0, CHUNK_BYTES)):
+        data += chunk
+    line, _, rest = data.partition(b"\n")
+    return line, rest
 
 
-def _listen(cli: Cli) -> None:
+def _listen(cli: Cli, early: bytes) -> None:
     """Unbuffered: a buffer's lock, held by a thread that waits, would spoil the end of the process."""
-    interrupts = 0
-    while asked := os.read(0, CHUNK_BYTES):
+    asked, interrupts = early, 0
+    while asked or (asked := os.read(0, CHUNK_BYTES)):
         for _ in asked:
             interrupts += 1
             cli.interrupt()
         if interrupts > 1:
             _later(KILL_SECONDS, cli)
+        asked = b""
     cli.interrupt()
     _later(PATIENCE_SECONDS, cli)
 

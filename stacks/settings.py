@@ -46,6 +46,13 @@ class StackPlace:
     pulumi: str
 
     @property
+    def login_url(self) -> str:
+        """The backend as the CLI is told of it: without sidecar files, for one that a crash leaves empty is fatal."""
+        url = urlsplit(self.backend_url)
+        plain_file = url.scheme == "file" and not url.query
+        return f"{self.backend_url}?metadata=skip" if plain_file else self.backend_url
+
+    @property
     def backend_dir(self) -> Path | None:
         """The directory of a file:// backend; None for any other."""
         url = urlsplit(self.backend_url)
@@ -85,7 +92,7 @@ class StackPlace:
             **kept,
             **QUIET,
             "PATH": os.pathsep.join((str(_provider_dir()), environ.get("PATH", os.defpath))),
-            "PULUMI_BACKEND_URL": self.backend_url,
+            "PULUMI_BACKEND_URL": self.login_url,
             "PULUMI_HOME": self.pulumi_home,
             "PULUMI_CONFIG_PASSPHRASE_FILE": self.passphrase_file,
             "TIMELOCK_WORKER": json.dumps(self.worker),
@@ -107,7 +114,7 @@ def find_pulumi(tools: Path | None = None, environ: Mapping[str, str] = os.envir
             return candidate
     raise EngineFailed(
         f"expected the Pulumi CLI {PULUMI_VERSION} at {built or 'the tools directory'} or on PATH, found none",
-        next_step="run `make tools`, or set TIMELOCK_PULUMI to its path",
+        next_step="run `make setup`, or set TIMELOCK_PULUMI to its path",
     )
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,9 +28,14 @@ class Lock:
     since: str
 
     @property
+    def is_here(self) -> bool:
+        """Whether its owner is a process of this machine."""
+        return self.host == socket.gethostname()
+
+    @property
     def alive(self) -> bool:
         """Whether its owner still runs; on another machine that cannot be seen, and counts as yes."""
-        if self.host != socket.gethostname():
+        if not self.is_here:
             return True
         try:
             return "pulumi" in Path(f"/proc/{self.pid}/comm").read_text()
@@ -81,7 +85,7 @@ def _lock(path: Path) -> Lock:
         content = json.loads(path.read_text())
         return Lock(path=path, pid=int(content["pid"]), host=str(content["hostname"]), since=str(content["timestamp"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Lock(path=path, pid=os.getpid(), host=socket.gethostname(), since="")
+        return Lock(path=path, pid=0, host=socket.gethostname(), since="")
 
 
 def _deployment(state_file: Path) -> Mapping[str, Any]:

@@ -6,25 +6,27 @@ Pure but for calling `on_event`. Counts only our resources, never the stack's ow
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pulumi.automation.events import DiagnosticEvent, EngineEvent, StepEventMetadata
 
 from stacks.outcome import CHANGING, Change, Drift, Event, Failure, Outcome, unmark
-from stacks.roles import of_urn, resource_name
+from stacks.roles import BY_NAME, of_urn, resource_name
 
 STACK_TYPE = "pulumi:pulumi:Stack"
+AMBIENT_PROVIDER = "using pulumi-resource-timelock from $PATH"
 LOST_KINDS = ("unreachable", "host_key", "auth")
 
 OnEvent = Callable[[Event], None]
 
 
 class Watch:
-    """Hears every event of one operation."""
+    """Hears every event of one operation; one that `observes` looks at hosts and changes none."""
 
-    def __init__(self, on_event: OnEvent) -> None:
+    def __init__(self, on_event: OnEvent, *, observes: bool) -> None:
         self._on_event = on_event
+        self._observes = observes
         self._done: dict[str, str] = {}
         self._drift: dict[str, Drift] = {}
         self._failures: dict[str, Failure] = {}
@@ -44,25 +46,28 @@ class Watch:
 
     def outcome(self, *, interrupted: bool) -> Outcome:
         """What came of it, once the last event was heard."""
-        changes = tuple(
-            Change(resource=resource_name(*of_urn(urn)), host=of_urn(urn)[0], role=of_urn(urn)[1], operation=operation)
-            for urn, operation in self._done.items()
-            if operation in CHANGING
-        )
-        failures = (*self._failures.values(), *self._general)
-        lost = tuple(self._lost(drift) for drift in self._drift.values())
+        drift = sorted(self._drift.values(), key=_place)
+        lost = {found.host: found for found in map(_lost, reversed(drift)) if found} if self._observes else {}
         return Outcome(
             counts=dict(Counter(self._done.values())),
-            changes=changes,
-            drift=tuple(self._drift.values()),
-            failures=failures or tuple(failure for failure in lost if failure is not None),
+            changes=tuple(sorted(self._changes(), key=_place)),
+            drift=tuple(drift),
+            failures=(*sorted(self._failures.values(), key=_place), *lost.values()) or tuple(self._general),
             outputs=self._outputs,
             interrupted=interrupted,
         )
 
+    def _changes(self) -> Iterator[Change]:
+        for urn, operation in self._done.items():
+            if operation in CHANGING:
+                host, role = of_urn(urn)
+                yield Change(resource=resource_name(host, role), host=host, role=role, operation=operation)
+
     def _diagnostic(self, diagnostic: DiagnosticEvent) -> None:
         urn, message = diagnostic.urn or "", diagnostic.message.strip()
         host, role = of_urn(urn)
+        if diagnostic.severity == "debug" or message.startswith(AMBIENT_PROVIDER):
+            return
         if diagnostic.severity == "error":
             self._fail(urn, message)
         elif diagnostic.ephemeral and host:
@@ -90,21 +95,28 @@ class Watch:
             self._finished(step, host, role, operation)
 
     def _finished(self, step: StepEventMetadata, host: str, role: str, operation: str) -> None:
-        if operation != "refresh":
-            self._done[step.urn] = operation
-            return
         changes = _drift_of(step.new.outputs if step.new is not None else None)
         if changes:
             name = resource_name(host, role)
             self._drift[step.urn] = Drift(resource=name, host=host, role=role, changes=changes)
+        if self._observes:
+            self._done[step.urn] = "drift" if changes else "same"
+        elif operation != "refresh":
+            self._done[step.urn] = operation
 
-    def _lost(self, drift: Drift) -> Failure | None:
-        """A host that could not be observed is a failure of the observation too."""
-        kind, _, rest = drift.changes[0].partition(": ")
-        step, _, cause = rest.partition(": ")
-        if kind not in LOST_KINDS:
-            return None
-        return Failure(resource=drift.resource, host=drift.host, role=drift.role, kind=kind, step=step, cause=cause)
+
+def _place(item: Change | Drift | Failure) -> tuple[str, int]:
+    """Hosts by name, and each host's roles in their order."""
+    return item.host, list(BY_NAME).index(item.role)
+
+
+def _lost(drift: Drift) -> Failure | None:
+    """A host that could not be observed is a failure of the observation too."""
+    kind, _, rest = drift.changes[0].partition(": ")
+    step, _, cause = rest.partition(": ")
+    if kind not in LOST_KINDS:
+        return None
+    return Failure(resource=drift.resource, host=drift.host, role=drift.role, kind=kind, step=step, cause=cause)
 
 
 def _drift_of(outputs: Mapping[str, Any] | None) -> tuple[str, ...]:

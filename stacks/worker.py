@@ -139,7 +139,8 @@ class WorkerClient:
                 await asyncio.wait_for(self._process.wait(), CLOSE_SECONDS)
                 break
             self._signal_group(number)
-        self._signal_group(signal.SIGKILL)
+        self._signal_group(signal.SIGKILL)  # its children may outlive it
+        await asyncio.wait((self._reader, self._listener), timeout=CLOSE_SECONDS)
         self._reader.cancel()
         self._listener.cancel()
         await asyncio.gather(self._reader, self._listener, return_exceptions=True)
@@ -176,6 +177,8 @@ class WorkerClient:
         except ValueError as error:  # no JSON, another version, or a line above the limit
             self._end(f"it did not keep to the protocol: {error}")
             self._signal_group(signal.SIGKILL)
+            while await stdout.read(LINE_LIMIT_BYTES):
+                pass
             return
         status = await self._process.wait()
         await asyncio.wait((self._listener,), timeout=1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from provision.home import BookingPlace
     from provision.matching.model import Plan
 
-RAY_CONTAINER = "timelock-ray"
+RAY_CONTAINER = "ray"
 
 
 def write_ssh_config(place: BookingPlace, plan: Plan) -> Path:

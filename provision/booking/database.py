@@ -14,17 +14,18 @@ from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from provision.booking.database_errors import TryAgain, collided, explained
+from provision.booking.database_errors import TryAgain, collided, damaged, explained
 from provision.booking.migrations import migrate
 from provision.errors import MachineCannot
 
 WAIT_SECONDS = 30
 CONNECT_SECONDS = 10
 ATTEMPTS = 12
+DRIVERS = ("sqlite", "postgresql", "postgresql+psycopg")
 
 T = TypeVar("T")
 
@@ -32,13 +33,22 @@ T = TypeVar("T")
 class Database:
     """The database at `url` (sqlite:///path or postgresql://…), migrated to this program's schema.
 
+    Threads may share it; a forked child may not (SQLite's locks belong to the process that took them).
     Raises MachineCannot, here and in both methods: wrong URL, out of reach, damaged, full, newer than this program.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, *, wait_seconds: int = WAIT_SECONDS, pause: Callable[[float], None] = time.sleep
+    ) -> None:
         self._url = _parsed(url)
-        self._engine = _sqlite(self._url) if self._url.get_backend_name() == "sqlite" else _postgresql(self._url)
-        self._again(self._migrate)
+        self._pause = pause
+        open_engine = _sqlite if self._url.get_backend_name() == "sqlite" else _postgresql
+        self._engine = open_engine(self._url, wait_seconds)
+        try:
+            self._again(self._migrate)
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` reads, all of it from one snapshot on SQLite."""
@@ -72,7 +82,7 @@ class Database:
                 return once()
             except TryAgain as error:
                 last = error
-                time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))
+                self._pause(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))
         raise MachineCannot(
             f"ledger {self._url.render_as_string()}: gave up after {ATTEMPTS} collisions with others: {last}",
             next_step="run it again when the ledger is less busy",
@@ -89,9 +99,11 @@ class Database:
             if explanation is None:
                 raise
             raise explanation from error
+        except UnicodeDecodeError as error:  # sqlite3 cannot even say what is wrong
+            raise damaged(self._url.render_as_string(), "text that is not UTF-8") from error
         except PoolTimeout as error:
             raise MachineCannot(
-                f"ledger {self._url.render_as_string()}: no free connection within {WAIT_SECONDS} s",
+                f"ledger {self._url.render_as_string()}: all its connections stay in use",
                 next_step="run fewer operations at once",
             ) from error
 
@@ -104,15 +116,12 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
     except ArgumentError as error:
         raise MachineCannot(f"ledger: {forms}, found something that is no URL", next_step=fix) from error
-    if parsed.drivername in ("sqlite", "postgresql", "postgresql+psycopg") and parsed.database not in (
-        None,
-        ":memory:",
-    ):
+    if parsed.drivername in DRIVERS and parsed.database and parsed.database != ":memory:":
         return parsed
     raise MachineCannot(f"ledger: {forms}, found {parsed.render_as_string()!r}", next_step=fix)
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, wait_seconds: int) -> Engine:
     path = Path(url.database or "")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -122,7 +131,7 @@ def _sqlite(url: URL) -> Engine:
             f"ledger {path}: expected a file that can be written, found: {error.strerror}",
             next_step="check the path, its owner and the free space, or set TIMELOCK_LEDGER",
         ) from error
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": WAIT_SECONDS})
+    engine = create_engine(url, connect_args={"timeout": wait_seconds})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: SqliteConnection, record: object) -> None:
@@ -137,19 +146,19 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, wait_seconds: int) -> Engine:
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_pre_ping=True,
-        pool_timeout=WAIT_SECONDS,
+        pool_timeout=wait_seconds,
         connect_args={} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS},
     )
 
     @event.listens_for(engine, "connect")
     def limit(connection: object, record: object) -> None:
         with connection.cursor() as cursor:  # type: ignore[attr-defined]
-            cursor.execute(f"SET lock_timeout = '{WAIT_SECONDS}s'")
-            cursor.execute(f"SET statement_timeout = '{2 * WAIT_SECONDS}s'")
+            cursor.execute(f"SET lock_timeout = '{wait_seconds}s'")
+            cursor.execute(f"SET statement_timeout = '{2 * wait_seconds}s'")
         connection.commit()  # type: ignore[attr-defined]
 
     return engine

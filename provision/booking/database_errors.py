@@ -13,21 +13,29 @@ OVERLAP = "claims overlap"
 _EXCLUSION_VIOLATION = "23P01"
 _COLLISIONS = frozenset({"40001", "40P01"})
 _NO_RIGHT = "42501"
+_MISSING = ("42P01", "42703")
 
-# First that matches the SQLite error name, PostgreSQL state or text: what to do.
+_DAMAGED = (
+    "the database is damaged: move it away and restore its newest backup, or save what can be saved with"
+    " `sqlite3 FILE .recover`; do not start an empty one while bookings are on hosts"
+)
+# How SQLite's error name or PostgreSQL's state begins, or what the text says where there is no state (a refused
+# connection has none): what to do. The first that fits counts.
 _REMEDIES = (
-    (
-        ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "XX001", "XX002"),
-        "the database is damaged: move it away and restore its newest backup, or save what can be saved with"
-        " `sqlite3 FILE .recover`; do not start an empty one while bookings are on hosts",
-    ),
+    (("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_FORMAT", "XX001", "XX002"), _DAMAGED),
     (("SQLITE_FULL", "53100"), "free disk space, then run it again"),
     (("SQLITE_BUSY", "SQLITE_LOCKED", "55P03", "57014"), "another process holds the ledger: wait for it, or end it"),
     (("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH"), "check the file's owner and the disk"),
     (("SQLITE_IOERR",), "check the disk and the file system (dmesg); WAL needs a local one"),
-    (("28", _NO_RIGHT), "check the user and the password in TIMELOCK_LEDGER, and the rights it has"),
-    (("3D000",), "create the database (`createdb`), or correct TIMELOCK_LEDGER"),
-    (("53300",), "PostgreSQL has no connection left: raise max_connections, or run fewer operations at once"),
+    (
+        ("28", _NO_RIGHT, "authentication failed", "role "),
+        "check the user and the password in TIMELOCK_LEDGER, and the rights it has",
+    ),
+    (("3D000", "FATAL: database "), "create the database (`createdb`), or correct TIMELOCK_LEDGER"),
+    (
+        ("53300", "too many clients", "connection slots"),
+        "PostgreSQL has no connection left: raise max_connections, or run fewer operations at once",
+    ),
     (("0A000", "58P01"), "install PostgreSQL's contrib package, which holds btree_gist, on its host"),
 )
 _OTHERWISE = "check that TIMELOCK_LEDGER names a ledger that runs and can be reached"
@@ -50,11 +58,22 @@ def collided(error: DBAPIError) -> bool:
 def explained(error: DBAPIError, url: str) -> MachineCannot | None:
     """Return the trouble with the machine or the database; None if the statement itself is wrong (our mistake)."""
     code = _code(error)
-    if isinstance(error, IntegrityError) or (isinstance(error, ProgrammingError) and code != _NO_RIGHT):
+    if isinstance(error, IntegrityError) or (
+        isinstance(error, ProgrammingError) and code not in (_NO_RIGHT, *_MISSING)
+    ):
         return None
-    remedy = next((text for codes, text in _REMEDIES if code.startswith(codes)), _OTHERWISE)
     found = " ".join(str(error.orig).split())
+    remedy = next((remedy for signs, remedy in _REMEDIES if _fits(signs, code, found)), _OTHERWISE)
     return MachineCannot(f"ledger {url}: expected a sound database, found: {found}", next_step=remedy)
+
+
+def damaged(url: str, found: str) -> MachineCannot:
+    """Return the trouble with a database that holds what no Timelock wrote."""
+    return MachineCannot(f"ledger {url}: expected a sound database, found: {found}", next_step=_DAMAGED)
+
+
+def _fits(signs: tuple[str, ...], code: str, found: str) -> bool:
+    return code.startswith(signs) if code else any(sign in found for sign in signs)
 
 
 def _code(error: DBAPIError) -> str:

@@ -131,7 +131,7 @@ def _ask(registry: str, path: str, ca_file: Path | None) -> tuple[int, str]:
         found = f"none within {TIMEOUT_SECONDS:.0f} s" if isinstance(error, TimeoutError) else f"{error}"
         raise MachineCannot(
             f"registry {registry}: expected an answer over HTTPS, found: {found or type(error).__name__}",
-            next_step=f"see that it runs and can be reached (`curl https://{registry}/v2/`); a lab's: `timelock lab up`",
+            next_step=f"see that it runs and is reachable (`curl https://{registry}/v2/`); a lab's: `timelock lab up`",
         ) from error
 
 

@@ -127,7 +127,7 @@ def read_supply(desk: Desk, inventory: Path) -> Supply:
     from provision.supply.inventory import read_inventory
 
     desk.phase("read", str(inventory))
-    return read_inventory(inventory, cache=desk.home.cache / "inventories")
+    return read_inventory(inventory, cache_dir=desk.home.cache / "inventories")
 
 
 def _accept(desk: Desk, request: Request, text: str, inventory: Path, confirm: Confirm) -> Booking | None:

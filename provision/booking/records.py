@@ -40,4 +40,4 @@ def supply_of(home: Home, name: str) -> Supply:
     """The supply that the booking called `name` was matched against, read anew."""
     from provision.supply.inventory import read_inventory
 
-    return read_inventory(Path(home.booking(name).inventory.read_text().strip()), cache=home.cache / "inventories")
+    return read_inventory(Path(home.booking(name).inventory.read_text().strip()), cache_dir=home.cache / "inventories")

@@ -107,7 +107,7 @@ class LineView(View):
 
     def tell(self, event: Progress) -> None:
         """Write a line, but not for what merely begins or was right already."""
-        if isinstance(event, HostStep) and event.state in {"unchanged", "start"}:
+        if isinstance(event, HostStep) and (event.state in {"unchanged", "start"} or event.step in {"same", "refresh"}):
             return
         sys.stderr.write(f"{time.monotonic() - self._began:7.1f} s  {_words(event)}\n")
         sys.stderr.flush()

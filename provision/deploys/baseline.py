@@ -34,11 +34,14 @@ class Clock:
         return "clock"
 
     def probe(self) -> str:
-        """Print what systemd knows of synchronisation, and who keeps time."""
+        """Print who keeps time, and 'yes' if they say that it is right; timedatectl would start a daemon for that."""
         return (
-            "timedatectl show -p NTPSynchronized --value\n"
-            "for unit in chrony chronyd systemd-timesyncd ntpsec ntp; do"
-            " systemctl is-active -q $unit && echo $unit && break; done"
+            "if systemctl is-active -q chrony; then echo chrony; chronyc -n tracking | grep -q 'Normal$' && echo yes\n"
+            "elif systemctl is-active -q systemd-timesyncd; then echo systemd-timesyncd\n"
+            "  [ -e /run/systemd/timesync/synchronized ] && echo yes\n"
+            "else for unit in ntpsec ntp; do\n"
+            "  systemctl is-active -q $unit && echo $unit && ntpq -c rv | grep -q sync_ntp && echo yes\n"
+            "done; fi"
         )
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
@@ -65,7 +68,7 @@ class Baseline(Role):
 
     def outputs(self, seen: Seen) -> dict[str, object]:
         """Whether time is kept, and by what."""
-        synchronised, _, keeper = seen[Clock().label].partition("\n")
+        keeper, _, synchronised = seen[Clock().label].partition("\n")
         return {"time_synchronised": synchronised == "yes", "time_keeper": keeper or "none"}
 
     def _settings(self) -> tuple[Item, ...]:

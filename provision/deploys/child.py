@@ -6,6 +6,7 @@ Neighbouring observations are made in one go.
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
@@ -16,11 +17,11 @@ import gevent.queue
 
 from provision.deploys import reconcile
 from provision.deploys.errors import StepFailed
+from provision.deploys.hands import SshHands
 from provision.deploys.protocol import Cancel, Connection, Job, Reply, parse, parse_run
 from provision.deploys.reconcile import OnStep, Outcome, StepState
 from provision.deploys.role import Role
 from provision.deploys.role import parse as parse_role
-from provision.deploys.session import Session
 
 Send = Callable[[bytes], None]
 
@@ -36,8 +37,8 @@ class Stopped(BaseException):
 class Child:
     """Jobs of one host, in order."""
 
-    def __init__(self, session: Session, send: Send) -> None:
-        self._session = session
+    def __init__(self, hands: SshHands, send: Send) -> None:
+        self._hands = hands
         self._send = send
         self._waiting = deque[Job]()
         self._arrived = gevent.event.Event()
@@ -55,7 +56,7 @@ class Child:
             else:
                 self._waiting.append(request)
                 self._arrived.set()
-        self._session.interrupt()
+        self._hands.interrupt()
 
     def _work(self) -> None:
         while self._arrived.wait():
@@ -63,6 +64,8 @@ class Child:
                 self._unanswered = self._next()
                 self._running = gevent.spawn(self._do, tuple(self._unanswered))
                 self._running.join()
+                if self._running.exception is not None:
+                    os._exit(70)  # a fault of ours, on stderr by now; the parent answers what is unanswered
             self._arrived.clear()
 
     def _next(self) -> list[Job]:
@@ -87,7 +90,6 @@ class Child:
         late = StepFailed("", f"the job did not end within {limit:g} s", kind="timeout")
         try:
             with gevent.Timeout(limit, Stopped(late)):
-                self._session.begin()
                 if jobs[0].verb == "observe":
                     self._observe(jobs)
                 else:
@@ -95,7 +97,7 @@ class Child:
         except Stopped as stopped:
             stopped.failure.step = self._step
             self._fail(stopped.failure)
-            self._session.interrupt()
+            self._hands.interrupt()
         except StepFailed as failure:
             self._fail(failure)
 
@@ -110,18 +112,22 @@ class Child:
                 readable.append((job, parse_role(job.role, job.params)))
             except StepFailed as failure:
                 self._answer(job, failure)
+        self._hands.begin()
         found = reconcile.observe(
-            self._session, [role for _, role in readable], [self._teller(job) for job, _ in readable]
+            self._hands, [role for _, role in readable], [self._teller(job) for job, _ in readable]
         )
         for (job, _), result in zip(readable, found, strict=True):
             self._answer(job, result)
 
     def _change(self, job: Job) -> Outcome:
         if job.verb == "run":
-            return Outcome(outputs=self._session.run(parse_run(job.params), job.timeout_seconds), changes=())
+            command = parse_run(job.params)
+            self._hands.begin()
+            return Outcome(outputs=self._hands.run(command, job.timeout_seconds), changes=())
         role = parse_role(job.role, job.params)
+        self._hands.begin()
         act = reconcile.apply if job.verb == "apply" else reconcile.remove
-        return act(self._session, role, self._teller(job))
+        return act(self._hands, role, self._teller(job))
 
     def _teller(self, job: Job) -> OnStep:
         reply = _reply(job)
@@ -151,7 +157,7 @@ def run(name: str, connection: Connection, reading: int, writing: int) -> None:
     gevent.os.make_nonblocking(writing)
     outbox: gevent.queue.Queue[bytes] = gevent.queue.Queue()
     gevent.spawn(_post, outbox, writing)
-    Child(Session(name, connection), outbox.put).serve(_lines(reading))
+    Child(SshHands(name, connection), outbox.put).serve(_lines(reading))
 
 
 def _lines(reading: int) -> Iterator[bytes]:

@@ -46,7 +46,7 @@ class Engine(Role):
         directory = f"{CONFIG}/engines"
         path = f"{directory}/{self.booking}.json"
         config = File(path=path, content=json.dumps(self._settings(), indent=2, sort_keys=True) + "\n")
-        unit = render("docker.service", booking=self.booking, config=path)
+        unit = render("docker.service", booking=self.booking, config=path, plugins=namespaces(self.booking)[1])
         return (
             Packages(names=("docker.io",), provides="dockerd", shared=GROUP),
             Running(name="containerd.service", shared=GROUP),
@@ -67,14 +67,14 @@ class Engine(Role):
         return {"socket": engine_socket(self.booking), "data_root": booking_data(self.booking)}
 
     def _settings(self) -> dict[str, object]:
-        docker, plugins = namespaces(self.booking)
+        docker, _ = namespaces(self.booking)
         return {
             "data-root": booking_data(self.booking),
             "exec-root": f"{RUN}/{self.booking}",
             "pidfile": f"{RUN}/{self.booking}/docker.pid",
+            "group": "root",
             "hosts": [f"unix://{engine_socket(self.booking)}"],
             "containerd-namespace": docker,
-            "containerd-plugin-namespace": plugins,
             "userns-remap": self.user,
             "bridge": "none",
             "iptables": False,

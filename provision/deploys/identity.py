@@ -108,7 +108,7 @@ class Ground:
         if not seen:
             return ()
         text = (
-            f"rm -f {self._lock} {quote(f'{RUN}/{self.booking}.pid')}\n"
+            f"rm -f {self._lock}\n"
             f"rmdir {BOOKINGS} {HOLDERS} {BEFORE} {STATE} 2>/dev/null || :\n"
             f"[ -d {STATE} ] || rm -f {RUN}/shared.lock {RUN}/nft.lock\n"
             f"rmdir {RUN} 2>/dev/null || :"

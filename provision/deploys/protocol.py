@@ -51,6 +51,7 @@ class Cancel(_Message):
     v: Literal[1] = 1
     id: int
     verb: Literal["cancel"]
+    host: str = ""
     params: dict[Literal["id"], int]
 
 

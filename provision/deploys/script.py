@@ -11,6 +11,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FAIL_MARK = "##timelock-fail"
 NEXT_MARK = "##timelock-next"
 _LOCK_TIMEOUT_STATUS = 75
+_NEWLINE = "\n"
 
 # `fail KIND CAUSE NEXT` ends a command with a kind of the worker protocol and advice for the operator.
 PRELUDE = f"""\
@@ -42,32 +43,25 @@ def split(output: str, token: str) -> tuple[str, ...] | None:
     return None
 
 
-def framed(command: Command, booking: str) -> str:
+def framed(command: Command, booking: str, token: str) -> str:
     """Return the shell text that runs `command` on the host, within its time, and alone within its booking.
 
     The lock outlives a dead controller as long as the orphaned command does, so that a command of its successor waits
     for the orphan instead of meeting it. What the command leaves running does not inherit the lock. `set -e` holds for
-    the text.
+    the text. `token` names the run, for `interruption`.
     """
-    inner = quote(f"{PRELUDE}set -e\n{command.text}")
-    limited = quote(f"echo $$ > {_pid_file(booking)}; exec timeout -k 5 {command.timeout_seconds} sh -c {inner}")
-    text = f"sh -c {limited}"
+    text = (
+        f"timeout -k 5 {command.timeout_seconds} sh -c {quote(f': {token}; {PRELUDE}set -e{_NEWLINE}{command.text}')}"
+    )
     if command.exclusive:
         lock, wait = quote(f"{RUN}/{booking}.lock"), command.timeout_seconds + 5
-        text = f"flock -o -E {_LOCK_TIMEOUT_STATUS} -w {wait} {lock} {text}"
-    return f"{PRELUDE}mkdir -p {RUN} && {text}\ncase $? in\n{_verdicts(command.timeout_seconds)}esac"
+        text = f"mkdir -p {RUN} && flock -o -E {_LOCK_TIMEOUT_STATUS} -w {wait} {lock} {text}"
+    return f"{PRELUDE}{text}\ncase $? in\n{_verdicts(command.timeout_seconds)}esac"
 
 
-def interruption(booking: str) -> str:
-    """Return the shell text that ends the booking's command under way; `timeout` passes the signal on."""
-    return (
-        f'read -r pid < {_pid_file(booking)} && [ "$(cat /proc/$pid/comm)" = timeout ] && kill -TERM $pid;'
-        f" rm -f {_pid_file(booking)}"
-    )
-
-
-def _pid_file(booking: str) -> str:
-    return quote(f"{RUN}/{booking}.pid")
+def interruption(token: str) -> str:
+    """Return the shell text that ends the run named `token`; `timeout` passes the signal on to all it started."""
+    return f"pkill -TERM -f {quote(f'[{token[0]}]{token[1:]}')}"  # the brackets keep it from finding itself
 
 
 def _verdicts(timeout_seconds: int) -> str:

@@ -31,7 +31,7 @@ _fork = monkey.get_original("os", "fork")
 _waitpid = monkey.get_original("os", "waitpid")
 _READABLE = 1
 _CHUNK = 1 << 16
-_FAREWELL_MILLISECONDS = 8_000
+_FAREWELL_MILLISECONDS = 4_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,7 +158,7 @@ def _be_child(job: Job, reading: int, writing: int, inherited: tuple[int, ...]) 
             os.dup2(_null(), standard)
         child.run(job.host, job.connection, reading, writing)
         status = 0
-    except Exception:  # noqa: BLE001 - the edge of a process: its last words are all that is left
+    except Exception:  # the edge of a process: its last words are all that is left
         logging.getLogger("timelock.worker").exception("worker process of %s", job.host)
     finally:
         os._exit(status)

@@ -11,10 +11,10 @@ import os
 import stat
 import tempfile
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import InvalidInput
+from provision.lab.devices import DeviceNumber
 
 CONSOLE_MAJOR = 7
 CONTROL_MINOR = 128
@@ -23,16 +23,8 @@ MAX_GPUS = 8
 NAMESPACE = uuid.UUID("0b6f2f0c-6b7f-5b5e-9a53-4c6a3a1de0aa")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class DeviceNumber:
-    """Major and minor of a character device."""
-
-    major: int
-    minor: int
-
-
 def gpu_devices(count: int) -> dict[str, DeviceNumber]:
-    """Give the nodes of a host with `count` GPUs: name below /dev → number; raises InvalidInput beyond what there is."""
+    """Give a host's nodes for `count` GPUs: name below /dev → number; raises InvalidInput beyond what there is."""
     if not 0 <= count <= MAX_GPUS:
         raise InvalidInput((f"gpus: expected 0 to {MAX_GPUS} a host, found {count}",))
     nodes = {f"nvidia{index}": DeviceNumber(major=CONSOLE_MAJOR, minor=index) for index in range(count)}
@@ -53,7 +45,7 @@ def wake_devices(count: int) -> tuple[str, ...]:
 
 
 def _woken(number: DeviceNumber) -> bool:
-    if number.minor == CONTROL_MINOR or number.minor == 0:
+    if number.minor in (0, CONTROL_MINOR):
         return False
     with contextlib.suppress(OSError):
         _open_once(DeviceNumber(major=TERMINAL_MAJOR, minor=number.minor))
@@ -69,7 +61,7 @@ def _opens(number: DeviceNumber) -> bool:
 
 
 def _open_once(number: DeviceNumber) -> None:
-    with tempfile.TemporaryDirectory(prefix="timelock-") as folder:
+    with tempfile.TemporaryDirectory(prefix="timelock-", dir="/dev") as folder:
         node = Path(folder, "node")
-        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(number.major, number.minor))
+        os.mknod(node, 0o600 | stat.S_IFCHR, os.makedev(number.major, number.minor or 0))
         os.close(os.open(node, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))

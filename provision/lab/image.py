@@ -6,14 +6,12 @@ good. What a single host has of its own (keys, names, addresses) is not here but
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from provision.errors import InvalidInput, MachineCannot
 from provision.home import Home
 from provision.lab.sources import SUITE, debian_sources
 from provision.lab.tool import CONTAINED, cannot, run
+from provision.lab.turn import only_one
 
 RECIPE_VERSION = 1
 NEEDED_BYTES = 3_000_000_000
@@ -41,11 +40,12 @@ OPTIONS = (
     '--aptopt=APT::Install-Recommends "false"',
     '--aptopt=Acquire::Languages "none"',
 )
+TIMERS = ("apt-daily", "apt-daily-upgrade", "dpkg-db-backup", "e2scrub_all", "fstrim", "man-db")
 # Identity belongs to a host, never to the image all hosts share; nothing may take apt's lock behind a deploy's back.
 HOOKS = (
-    'rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/etc/machine-id "$1"/var/lib/dbus/machine-id "$1"/etc/ssh/ssh_host_*',
+    'cd "$1" && rm -f etc/hostname etc/resolv.conf etc/machine-id var/lib/dbus/machine-id etc/ssh/ssh_host_*',
     ': > "$1"/etc/machine-id && : > "$1"/etc/default/locale',
-    'for timer in apt-daily apt-daily-upgrade e2scrub_all fstrim man-db dpkg-db-backup; do ln -sf /dev/null "$1"/etc/systemd/system/$timer.timer; done',
+    *(f'ln -sf /dev/null "$1"/etc/systemd/system/{timer}.timer' for timer in TIMERS),
     'rm -rf "$1"/var/cache/apt/*.bin "$1"/var/log/apt "$1"/var/log/*.log "$1"/var/cache/debconf/*-old',
 )
 
@@ -88,11 +88,10 @@ def host_image(home: Home, flavour: str, progress: Progress) -> Path:
     wanted = recipe(flavour)
     place = home.images / wanted.folder
     if not place.is_dir():
-        with _building(home.images, wanted):
+        home.images.mkdir(parents=True, exist_ok=True)
+        with only_one(home.images / f".{wanted.folder}.lock"):
             if not place.is_dir():
-                progress(
-                    f"host image {flavour}: building from {len(wanted.packages)} packages and what they need (once, 1–3 min)"
-                )
+                progress(f"host image {flavour}: building from {len(wanted.packages)} packages (once, 1–3 min)")
                 _build(wanted, place)
                 progress(f"host image {flavour}: built")
     return place / "root"
@@ -105,20 +104,12 @@ def _build(wanted: Recipe, place: Path) -> None:
             f"{place.parent}: expected {NEEDED_BYTES // 10**9} GB free for a host image, found {free / 10**9:.1f} GB",
             next_step="free some space, or name another disk in TIMELOCK_CACHE",
         )
-    workshop = _workshop(place)
+    workshop = place.with_name(f".{place.name}.building")
     _discard(workshop)
     try:
         workshop.mkdir()
-        words = [
-            *CONTAINED,
-            "mmdebstrap",
-            "--quiet",
-            *OPTIONS,
-            *wanted.settings,
-            *(f"--customize-hook={hook}" for hook in HOOKS),
-        ]
-        words += [f"--include={','.join(wanted.packages)}", SUITE, str(workshop / "root"), "-"]
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "TMPDIR": str(workshop)}
+        words = [*CONTAINED, *_mmdebstrap(wanted, workshop / "root")]
         run(words, stdin=wanted.sources, env=environment, timeout_seconds=BUILD_TIMEOUT_SECONDS)
         _record(wanted, workshop)
         os.sync()
@@ -127,6 +118,12 @@ def _build(wanted: Recipe, place: Path) -> None:
         raise cannot(f"host image {wanted.flavour}", error) from error
     finally:
         _discard(workshop)
+
+
+def _mmdebstrap(wanted: Recipe, root: Path) -> list[str]:
+    hooks = (f"--customize-hook={hook}" for hook in HOOKS)
+    packages = f"--include={','.join(wanted.packages)}"
+    return ["mmdebstrap", "--quiet", *OPTIONS, *wanted.settings, *hooks, packages, SUITE, str(root), "-"]
 
 
 def _record(wanted: Recipe, workshop: Path) -> None:
@@ -141,22 +138,6 @@ def _record(wanted: Recipe, workshop: Path) -> None:
         "versions": versions,
     }
     (workshop / "recipe.json").write_text(json.dumps(note, indent=1))
-
-
-@contextlib.contextmanager
-def _building(images: Path, wanted: Recipe) -> Iterator[None]:
-    """Hold the right to build this image; another that builds it is waited for."""
-    try:
-        images.mkdir(parents=True, exist_ok=True)
-        with (images / f".{wanted.folder}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-    except OSError as error:
-        raise cannot(str(images), error) from error
-
-
-def _workshop(place: Path) -> Path:
-    return place.with_name(f".{place.name}.building")
 
 
 def _discard(workshop: Path) -> None:

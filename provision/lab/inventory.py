@@ -61,7 +61,7 @@ def inventory(
 
 
 def machine_share() -> tuple[int, int]:
-    """Give the CPUs and the memory (bytes, a quarter of the machine's) that each host offers; they share the machine."""
+    """Give the CPUs and the memory (bytes, a quarter of the machine's) that each host offers; all share them."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return os.cpu_count() or 1, min(MAX_MEMORY_BYTES, total // 4 // 2**30 * 2**30 or 2**30)
 

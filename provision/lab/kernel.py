@@ -34,7 +34,8 @@ SECCOMP_ALLOW = 0x7FFF0000
 SECCOMP_ERRNO = 0x00050000
 AF_VSOCK = 40
 
-# Machine → (audit architecture, numbers of: keyctl add_key request_key | open_by_handle_at swapon swapoff kexec_load kexec_file_load | socket)
+# Machine → (audit architecture, numbers of keyctl, add_key, request_key; of open_by_handle_at, swapon, swapoff,
+# kexec_load, kexec_file_load; of socket)
 ARCHITECTURES = {
     "x86_64": (0xC000003E, (250, 248, 249), (304, 167, 168, 246, 320), 41),
     "aarch64": (0xC00000B7, (219, 217, 218), (265, 224, 225, 104, 294), 198),

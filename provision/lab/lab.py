@@ -63,7 +63,7 @@ class Lab:
 
     @property
     def hosts(self) -> tuple[LabHost, ...]:
-        """The hosts the lab has, dead or alive; empty where there is no lab. Raises MachineCannot for a damaged state."""
+        """The hosts the lab has, dead or alive; none where there is no lab. Raises MachineCannot (damaged state)."""
         state = read_state(self._state_file)
         return tuple(self._host(state.number, record) for record in state.hosts) if state else ()
 
@@ -79,8 +79,9 @@ class Lab:
     def up(
         self, hosts: int = 3, gpus: int = 2, image: str = "golden", progress: Progress = lambda line: None
     ) -> LabStatus:
-        """Have at least `hosts` hosts running; new ones get `gpus` GPUs and start from `image`, those that run are left alone.
+        """Have at least `hosts` hosts running; what runs already is left alone.
 
+        New hosts get `gpus` GPUs and start from the image of that flavour.
         Raises MachineCannot, HostFailed (a host that does not come up), Locked, InvalidInput.
         """
         machine.require(self.home, hosts=hosts, gpus=gpus)
@@ -96,7 +97,7 @@ class Lab:
             return self.status()
 
     def down(self, progress: Progress = lambda line: None) -> None:
-        """Remove all of the lab, whatever state it is in; does nothing where there is none. Raises MachineCannot, Locked."""
+        """Remove all of the lab, in whatever state; does nothing where there is none. Raises MachineCannot, Locked."""
         machine.require_root()
         with lab_lock(self.place, "lab down"):
             number = remains.number_of(self.place, self._state_file)
@@ -164,18 +165,17 @@ class Lab:
         """Start hosts and services side by side; the first failure is raised after all have been tried."""
         own = Network(number=state.number)
         hosts = [self._host(state.number, record) for record in state.hosts]
-        names = {host.name: host.address for host in hosts}
         with concurrent.futures.ThreadPoolExecutor(max_workers=len(hosts) + 2) as pool:
-            jobs = [pool.submit(self._bring_up, host, names, progress) for host in hosts]
+            jobs = [pool.submit(self._bring_up, host, progress) for host in hosts]
             jobs.append(pool.submit(services.start_proxy, self.place, own))
             jobs.append(pool.submit(services.start_registry, self.home, self.place, own, progress))
         for job in jobs:
             job.result()
 
-    def _bring_up(self, host: LabHost, names: dict[str, str], progress: Progress) -> None:
+    def _bring_up(self, host: LabHost, progress: Progress) -> None:
         if host.alive() and answers_ssh(host.address):
             return
-        host_room.prepare(host, authorized_key=self.key_file.with_suffix(".pub").read_text(), names=names)
+        host_room.prepare(host, authorized_key=self.key_file.with_suffix(".pub").read_text())
         _start(host)
         progress(f"{host.name}: up at {host.address}")
 
@@ -201,11 +201,14 @@ def _start(host: LabHost) -> None:
     if not host.alive():
         host_room.start(host)
     if not wait_for_ssh(host.address, limit_seconds=START_LIMIT_SECONDS, alive=host.alive):
-        log = host.place / "console.log"
-        said = "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:]) if log.exists() else ""
+        said = (
+            "\n".join(host.console.read_text(errors="replace").splitlines()[-LAST_LINES:])
+            if host.console.exists()
+            else ""
+        )
         raise HostFailed(
             host=host.name,
             step="start",
             cause=f"expected SSH to answer at {host.address}, it does not:\n{said}",
-            next_step=f"read {log}",
+            next_step=f"read {host.console}",
         )

@@ -6,18 +6,21 @@ everything. Started by `host` through `detached`; imports only what a quick star
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from provision.lab import kernel
+from provision.lab.cgroups import remove_tree
+from provision.lab.devices import HARMLESS, DeviceNumber, limit_devices
 
 REBOOT = 133
-COMMAND_TIMEOUT_SECONDS = 30
+COMMAND_LIMIT_SECONDS = 30
 # The machine's clock, modules, ports, kernel log and policies are not a host's to change.
 DROPPED = ("SYS_TIME", "SYS_MODULE", "SYS_RAWIO", "SYSLOG", "MAC_ADMIN", "MAC_OVERRIDE", "WAKE_ALARM", "BLOCK_SUSPEND")
 NSPAWN_ENVIRONMENT = {"SYSTEMD_SECCOMP": "0", "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"}
@@ -26,23 +29,34 @@ KEPT = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 def main(task: dict[str, Any]) -> None:
     """Mount, then boot again and again for as long as the host asks for a reboot; then end the whole group."""
+    place, group = Path(task["place"]), Path(task["group"])
     try:
-        place = Path(task["place"])
         _own_mounts(place, Path(task["image"]), task["fabric"])
-        Path(task["devices_group"]).write_text("0")
+        limit_devices(group, (*HARMLESS, *(DeviceNumber(major=major, minor=minor) for major, minor in task["gpus"])))
         kernel.forbid_what_no_host_needs(platform.machine())
+        enter = _step_aside(group) if task["unified_only"] else None
         status = REBOOT
         while status == REBOOT:
             _own_network(task)
-            status = subprocess.call(
-                _nspawn(place, task), env={**os.environ, **NSPAWN_ENVIRONMENT}, stdin=subprocess.DEVNULL
-            )
+            _make_room(group)
+            status = _boot(_nspawn(place, task), enter)
             _say(f"{task['name']}: container ended with status {status}" + (" (reboot)" if status == REBOOT else ""))
     except (OSError, subprocess.SubprocessError) as error:
         _say(f"{task['name']}: {error}")
     finally:
         # A container whose nspawn was killed lives on; nothing of it may.
-        Path(task["kill_file"]).write_text("1")
+        (group / "cgroup.kill").write_text("1")
+
+
+def foreign_mounts(mountinfo: str, needed: Iterable[Path]) -> list[Path]:
+    """Name the mounts a lab host has no use for, deepest first; kept, they would pin others' disks and networks."""
+    points = [Path(_unescaped(line.split()[4])) for line in mountinfo.splitlines()]
+    wanted = [path.resolve() for path in needed]
+    return [point for point in reversed(points) if not _is_needed(point, wanted)]
+
+
+def _is_needed(point: Path, wanted: Iterable[Path]) -> bool:
+    return any(map(point.is_relative_to, KEPT)) or any(path.is_relative_to(point) for path in wanted)
 
 
 def _own_mounts(place: Path, image: Path, fabric: str) -> None:
@@ -58,8 +72,7 @@ def _own_mounts(place: Path, image: Path, fabric: str) -> None:
     device, descriptor = kernel.attach_loop(place / "disk.ext4")
     kernel.mount(device, place / "disk", "ext4", kernel.MS_NOATIME, "barrier=0")
     os.close(descriptor)
-    docker = place / "disk" / "docker"
-    docker.mkdir(mode=0o711, exist_ok=True)
+    (place / "disk" / "docker").mkdir(mode=0o711, exist_ok=True)
 
 
 def _hide_machine(image: Path) -> None:
@@ -73,37 +86,23 @@ def _hide_machine(image: Path) -> None:
 
 
 def _mount_root(place: Path, image: Path) -> None:
-    # `volatile`: a lab host's disk need not survive a crash of the machine; the mark of an unclean end is ours to remove.
-    incompatible = place / "work" / "work" / "incompat" / "volatile"
-    for path in (incompatible / "dirty", incompatible, incompatible.parent):
-        if path.is_dir():
-            path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
+    # `volatile`: a host's files need not survive the machine's crash; the kernel's mark of that is ours to take off.
+    mark = place / "work" / "work" / "incompat" / "volatile"
+    with contextlib.suppress(FileNotFoundError):
+        (mark / "dirty").unlink(missing_ok=True)
+        mark.rmdir()
     layers = (
         f"lowerdir={_escaped(image)},upperdir={_escaped(place / 'upper')},workdir={_escaped(place / 'work')},volatile"
     )
     kernel.mount("overlay", place / "root", "overlay", options=layers)
 
 
-def foreign_mounts(mountinfo: str, needed: Iterable[Path]) -> list[Path]:
-    """Name the mounts a lab host has no use for, deepest first; kept, they would pin other people's disks and networks."""
-    points = [Path(_unescaped(line.split()[4])) for line in mountinfo.splitlines()]
-    wanted = [path.resolve() for path in needed]
-    return [
-        point
-        for point in reversed(points)
-        if not any(map(point.is_relative_to, KEPT)) and not any(path.is_relative_to(point) for path in wanted)
-    ]
-
-
 def _own_network(task: dict[str, Any]) -> None:
     """Enter a fresh network namespace, as each boot of a machine has one, joined to the lab's bridge by a cable."""
     kernel.unshare(kernel.CLONE_NEWNET)
     fabric, port = task["fabric"], task["port"]
-    subprocess.run(
-        ["ip", "-n", fabric, "link", "del", port], check=False, capture_output=True, timeout=COMMAND_TIMEOUT_SECONDS
-    )
+    old = ["ip", "-n", fabric, "link", "del", port]
+    subprocess.run(old, check=False, capture_output=True, timeout=COMMAND_LIMIT_SECONDS)
     inside = (
         f"link add eth0 address {task['mac']} type veth peer name {port} netns {fabric}",
         "link set lo up",
@@ -116,22 +115,47 @@ def _own_network(task: dict[str, Any]) -> None:
 
 
 def _ip(options: tuple[str, ...], lines: Iterable[str]) -> None:
-    subprocess.run(
-        ["ip", *options],
-        input="".join(f"{line}\n" for line in lines),
-        text=True,
-        check=True,
-        timeout=COMMAND_TIMEOUT_SECONDS,
-    )
+    text = "".join(f"{line}\n" for line in lines)
+    subprocess.run(["ip", *options], input=text, text=True, check=True, timeout=COMMAND_LIMIT_SECONDS)
+
+
+def _step_aside(group: Path) -> Callable[[], None]:
+    """Leave the group to the container, which hands controllers down and may then hold no process beside its groups.
+
+    Returns what the container's process does to enter it.
+    """
+    aside = group / "launcher"
+    aside.mkdir(exist_ok=True)
+    (aside / "cgroup.procs").write_text("0")
+
+    def enter() -> None:
+        (group / "cgroup.procs").write_text("0")
+
+    return enter
+
+
+def _make_room(group: Path) -> None:
+    """Remove the groups that the container's last boot left, and what it handed down, so that it can enter again."""
+    for name in ("payload", "supervisor"):
+        remove_tree(group / name)
+    for controller in (group / "cgroup.subtree_control").read_text().split():
+        (group / "cgroup.subtree_control").write_text(f"-{controller}")
+
+
+def _boot(words: list[str], enter: Callable[[], None] | None) -> int:
+    """Run the container until it ends. This process has one thread: what runs between fork and exec is safe."""
+    environment = {**os.environ, **NSPAWN_ENVIRONMENT}
+    return subprocess.call(words, env=environment, stdin=subprocess.DEVNULL, preexec_fn=enter)
 
 
 def _nspawn(place: Path, task: dict[str, Any]) -> list[str]:
+    disk = place / "disk"
     return [
         *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"),
         *(f"--directory={place / 'root'}", f"--machine={task['machine']}", f"--hostname={task['name']}"),
         "--network-namespace-path=/proc/self/ns/net",
         *("--capability=all", f"--drop-capability={','.join(f'CAP_{name}' for name in DROPPED)}"),
-        *(f"--bind={_escaped(place / 'disk')}:/srv", f"--bind={_escaped(place / 'disk' / 'docker')}:/var/lib/docker"),
+        *(f"--bind={_escaped(disk)}:/srv", f"--bind={_escaped(disk / 'docker')}:/var/lib/docker"),
         *("--resolv-conf=off", "--timezone=off", "--link-journal=no"),
     ]
 

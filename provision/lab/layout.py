@@ -6,14 +6,12 @@ What goes into an image is said in `oci`; pushing it is the registry's business.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +20,7 @@ from provision.errors import MachineCannot
 from provision.lab.rootfs import EPOCH
 from provision.lab.sources import SUITE
 from provision.lab.tool import cannot, require, run
+from provision.lab.turn import only_one
 
 RECIPE_VERSION = 1
 NEEDED_BYTES = 3_000_000_000
@@ -90,14 +89,6 @@ def cached(place: Path, recipe: Recipe, progress: Progress) -> Image:
     return _read(done, recipe)
 
 
-@contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold a lock that the kernel releases with the process, however it ends."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def manifest_digest(layout: Path) -> str:
     """The digest of the one image in an OCI layout; raises MachineCannot if it is damaged."""
     try:
@@ -131,7 +122,7 @@ def _check(place: Path, recipe: Recipe) -> None:
     free = shutil.disk_usage(place).free
     if free < NEEDED_BYTES:
         raise MachineCannot(
-            f"image {recipe.reference}: expected {NEEDED_BYTES / 1e9:.0f} GB free in {place}, found {free / 1e9:.1f} GB",
+            f"{place}: expected {NEEDED_BYTES / 1e9:.0f} GB free for {recipe.reference}, found {free / 1e9:.1f} GB",
             next_step="free some space, or set TIMELOCK_CACHE to a directory of a larger disk",
         )
 

@@ -1,4 +1,4 @@
-"""One operation on a lab at a time; whoever comes second is told who is at work, and since when."""
+"""One operation on a lab at a time; whoever comes second is told at once who is at work, and since when."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from provision.errors import Locked
 
 @contextlib.contextmanager
 def lab_lock(lab: Path, operation: str) -> Iterator[None]:
-    """Hold the lab in directory `lab`; raises Locked. The lock's file lies beside the directory, which may come and go."""
+    """Hold the lab in directory `lab`; raises Locked. The lock lies beside the directory, which comes and goes."""
     lab.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with lab.with_name(f".{lab.name}.lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            raise Locked(
-                f"lab {lab.name}: locked by {file.read().strip() or 'another operation'}",
-                next_step="wait for it to end, then try again",
-            ) from error
+            holder = file.read().strip() or "another operation"
+            raise Locked(f"lab {lab.name}: held by {holder}", next_step="wait for its end, then try again") from error
         file.truncate(0)
-        file.write(
-            f"`{operation}`, process {os.getpid()}, since {datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ}\n"
-        )
+        now = datetime.datetime.now(datetime.UTC)
+        file.write(f"`{operation}`, process {os.getpid()}, since {now:%Y-%m-%dT%H:%M:%SZ}\n")
         file.flush()
         yield

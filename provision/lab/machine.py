@@ -77,7 +77,7 @@ def _require_file_system(place: Path) -> None:
     kind = run(["stat", "--file-system", "--format=%T", place], timeout_seconds=30).strip()
     if kind in UNFIT:
         raise MachineCannot(
-            f"{place}: expected a local file system such as ext4, xfs or tmpfs, found {kind}, which cannot hold a host's files",
+            f"{place}: expected a local file system such as ext4, xfs or tmpfs, found {kind}, unfit for a host's files",
             next_step="name a directory on another file system in TIMELOCK_HOME",
         )
 

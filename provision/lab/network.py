@@ -115,7 +115,7 @@ def know_host(network: Network, index: int) -> None:
 
 
 def ruleset(network: Network) -> str:
-    """Give the firewall of the controller's leg: hosts reach registry, package proxy and echo, and nothing is forwarded."""
+    """Give the firewall of the controller's leg: registry, package proxy and echo; nothing is forwarded."""
     return f"""\
 table inet {network.table}
 delete table inet {network.table}
@@ -141,7 +141,11 @@ table inet {network.table} {{
 
 def taken_numbers() -> set[int]:
     """Give the lab numbers whose addresses this machine already uses or routes, for whatever purpose."""
-    routes = run(["ip", "-4", "route", "show", "table", "all"], timeout_seconds=TIMEOUT_SECONDS)
+    return routed_numbers(run(["ip", "-4", "route", "show", "table", "all"], timeout_seconds=TIMEOUT_SECONDS))
+
+
+def routed_numbers(routes: str) -> set[int]:
+    """Read lab numbers from a routing table; a route wider than a /16, such as the default, takes none."""
     networks = [
         found for line in routes.splitlines() if (found := _destination(line)) is not None and found.prefixlen >= 16
     ]

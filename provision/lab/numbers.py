@@ -37,7 +37,8 @@ def hold_number(lab: Path, *, preferred: int | None, clear: Callable[[int], None
         for number in [number for number, holder in held.items() if holder is None or not holder.is_dir()]:
             clear(number)
             (place / str(number)).unlink(missing_ok=True)
-        free = [number for number in NUMBERS if number not in holders(place).keys() | taken_numbers()]
+        taken = holders(place).keys() | taken_numbers()
+        free = [number for number in NUMBERS if number not in taken]
         if not free:
             raise MachineCannot(
                 "lab: expected a free subnet among 10.77.0.0/24 … 10.77.255.0/24, found none",

@@ -54,6 +54,12 @@ def allowed_places(sources: str) -> frozenset[tuple[str, int]]:
     return frozenset(places)
 
 
+def answer(refused: Refused) -> bytes:
+    """Give the whole answer to a request that is refused."""
+    lines = (f"HTTP/1.1 {refused.status} Refused", "Content-Type: text/plain", "Connection: close", "", refused.reason)
+    return "\r\n".join((*lines, "")).encode()
+
+
 def decide(head: bytes, allowed: frozenset[tuple[str, int]]) -> Passage:
     """Judge the head of a request; raises Refused with the answer."""
     try:
@@ -105,9 +111,7 @@ class Proxy:
             there = await self._connect(passage)
         except Refused as refused:
             log.warning("refused %s: %s", writer.get_extra_info("peername"), refused.reason)
-            writer.write(
-                f"HTTP/1.1 {refused.status} Refused\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n{refused.reason}\n".encode()
-            )
+            writer.write(answer(refused))
             await writer.drain()
             return
         upstream_reader, upstream_writer = there

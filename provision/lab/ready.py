@@ -25,7 +25,7 @@ def listens(address: str, port: int, *, timeout_seconds: float = TRY_SECONDS) ->
 
 
 def answers_ssh(address: str, *, timeout_seconds: float = TRY_SECONDS) -> bool:
-    """Say whether an SSH server greets at the address; `timeout_seconds` is for the connection, the greeting gets more."""
+    """Say whether an SSH server greets at the address; the time is for the connection, the greeting gets more."""
     try:
         with socket.create_connection((address, SSH_PORT), timeout=timeout_seconds) as connection:
             connection.settimeout(GREETING_SECONDS)
@@ -35,7 +35,7 @@ def answers_ssh(address: str, *, timeout_seconds: float = TRY_SECONDS) -> bool:
 
 
 def wait_for_ssh(address: str, *, limit_seconds: float, alive: Callable[[], bool]) -> bool:
-    """Wait until SSH is answered; gives up, with False, at the limit or when `alive` says there is nothing to wait for."""
+    """Wait until SSH is answered; gives up, with False, at the limit or when `alive` says the host is dead."""
     deadline = time.monotonic() + limit_seconds
     while time.monotonic() < deadline:
         if answers_ssh(address):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import http.client
 import ssl
 import time
@@ -17,9 +18,10 @@ from provision.booking import image
 from provision.errors import MachineCannot
 from provision.lab import ca
 from provision.lab.daemon import Daemon
-from provision.lab.layout import manifest_digest, only_one
+from provision.lab.layout import manifest_digest
 from provision.lab.store import Store
 from provision.lab.tool import cannot, require
+from provision.lab.turn import only_one
 
 START_SECONDS = 20.0
 ANSWER_SECONDS = 2.0
@@ -78,11 +80,14 @@ class Registry:
         """
         wanted = image.parse(reference)
         expected = manifest_digest(layout)
-        if not self.alive() or image.manifest_digest(self.authority, wanted, self.ca_file) != expected:
+        try:
             self._own.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._certify()
-            name = f"{wanted.repository}:{wanted.version}"
-            self._store.push(layout, name, pair=self._pair, ca_file=self.ca_file, work=self._own)
+        except OSError as error:
+            raise cannot(f"registry {self.authority}", error) from error
+        name = f"{wanted.repository}:{wanted.version}"
+        is_there = functools.partial(self._serves, wanted, expected)
+        self._store.push(layout, name, is_there, pair=self._pair, ca_file=self.ca_file)
         return expected
 
     @property
@@ -104,6 +109,12 @@ class Registry:
     @property
     def _store(self) -> Store:
         return Store(root=self.storage)
+
+    def _serves(self, wanted: image.Reference, digest: str) -> bool:
+        try:
+            return self.alive() and image.manifest_digest(self.authority, wanted, self.ca_file) == digest
+        except MachineCannot:  # what it cannot read is pushed again
+            return False
 
     def _prepare(self) -> bool:
         """Write certificate and settings; returns whether either is new, so that a running registry knows neither."""

@@ -34,7 +34,7 @@ def number_of(lab: Path, state_file: Path) -> int | None:
 
 
 def clear(number: int) -> None:
-    """End and remove every process, group, link, namespace and firewall table that bears the number. Raises MachineCannot."""
+    """End and remove every process, group, link, namespace and table that bears the number; raises MachineCannot."""
     own = Network(number=number)
     Group(name=own.group, hierarchies=hierarchies()).remove()
     network.down(own)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import MachineCannot
 from provision.lab import ca
-from provision.lab.layout import only_one
 from provision.lab.tool import CONTAINED, cannot, require, run
+from provision.lab.turn import only_one
 
 PUSH_SECONDS = 600.0
 WRITER = "127.0.0.1:5000"
@@ -24,7 +25,7 @@ _PUSH = """
 ip link set lo up && { docker-registry serve "$0" >"$0.log" 2>&1 & }
 for attempt in $(seq 500); do (exec 3<>/dev/tcp/127.0.0.1/5000) 2>/dev/null && break; sleep 0.02; done
 skopeo --insecure-policy copy --quiet --preserve-digests --dest-cert-dir "$1" "$2" "$3" && exit
-tail -n 3 "$0.log" >&2; exit 1
+tail -n 1 "$0.log" >&2; exit 1
 """
 
 
@@ -45,30 +46,44 @@ class Store:
         log = {"level": "warn", "accesslog": {"disabled": True}}
         return json.dumps({"version": 0.1, "log": log, "storage": storage, "http": {"addr": address, "tls": tls}})
 
-    def push(self, layout: Path, name: str, *, pair: ca.Pair, ca_file: Path, work: Path) -> None:
-        """Copy the image of an OCI layout into the store as `name` (repository:tag); raises MachineCannot.
+    def push(self, layout: Path, name: str, is_there: Callable[[], bool], *, pair: ca.Pair, ca_file: Path) -> None:
+        """Copy the image of an OCI layout into the store as `name` (repository:tag), unless it `is_there`.
 
-        `pair` must be a certificate for 127.0.0.1 by `ca_file`; `work` is a private directory for the writer's files.
+        `pair` must be a certificate for 127.0.0.1 by `ca_file`; the writer's files go beside it. Raises MachineCannot.
         """
         require("skopeo", "docker-registry", "bash", "ip")
         try:
             self.make()
             with only_one(self.root / "lock"):
-                self._clear()
-                settings = work / "push.yml"
-                settings.write_text(self.configuration(WRITER, pair, read_only=False))
-                self._push(settings, ca_file.parent, f"oci:{layout}:latest", f"docker://{WRITER}/{name}")
+                self._mend()
+                if not is_there():
+                    self._unfinished.write_text(name.partition(":")[0])
+                    self._push(layout, name, pair, ca_file)
+                    self._unfinished.unlink()
         except OSError as error:
             raise cannot(f"image store {self.root}", error) from error
 
-    def _push(self, settings: Path, certificates: Path, source: str, target: str) -> None:
-        words = ("unshare", "--net", "bash", "-c", _PUSH, settings, certificates, source, target)
-        try:
-            run([*CONTAINED, *words], timeout_seconds=PUSH_SECONDS)
-        except MachineCannot as error:
-            raise MachineCannot(f"push to {self.root}: {error.message}", next_step=error.next_step) from error
+    @property
+    def _unfinished(self) -> Path:
+        """Names the repository that is being pushed to; still there afterwards, it tells of a push that was killed."""
+        return self.root / "unfinished"
 
-    def _clear(self) -> None:
-        """Remove what pushes that were killed had not finished."""
-        for uploads in (self.root / "docker/registry/v2/repositories").glob("**/_uploads"):
-            shutil.rmtree(uploads)
+    def _mend(self) -> None:
+        """Forget the repository of a push that did not end: its links may be half written, its blobs are whole."""
+        if self._unfinished.exists():
+            name = self._unfinished.read_text()
+            if name:
+                shutil.rmtree(self.root / "docker/registry/v2/repositories" / name, ignore_errors=True)
+            self._unfinished.unlink()
+
+    def _push(self, layout: Path, name: str, pair: ca.Pair, ca_file: Path) -> None:
+        settings = pair.certificate.with_name("push.yml")
+        settings.write_text(self.configuration(WRITER, pair, read_only=False))
+        copy = (settings, ca_file.parent, f"oci:{layout}:latest", f"docker://{WRITER}/{name}")
+        try:
+            run([*CONTAINED, "unshare", "--net", "bash", "-c", _PUSH, *copy], timeout_seconds=PUSH_SECONDS)
+        except MachineCannot as error:
+            raise MachineCannot(
+                f"image store {self.root}: push of {name}: {error}",
+                next_step=f"{error.next_step}; if it stays so, rm -r {self.root}: it is filled again",
+            ) from error

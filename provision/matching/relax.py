@@ -38,7 +38,8 @@ def hint(wish: Accepted, supply: Supply, situation: Situation, available: int) -
         return f"set gpu.model to one that the supply has: {names}" if names else "add hosts with GPUs to the inventory"
     told = [text for text in _told(wish, supply, situation) if text]
     if available:
-        told.append(f"lower gpu.count to {available}")
+        hosts = wish.gpu.per_host and available // wish.gpu.per_host
+        told.append(f"lower gpu.count to {available}" + (f" and gpu.hosts to {hosts}" if hosts else ""))
     told += _told_of_situation(wish, supply, situation)
     return ", or ".join(told[:MOST_SUGGESTIONS]) or "relax several limits together, or add hosts to the inventory"
 

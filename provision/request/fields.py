@@ -6,7 +6,6 @@ Knows nothing of requests.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -15,6 +14,7 @@ import yaml
 
 from provision.errors import InvalidInput
 from provision.request.model import Origin
+from provision.spelling import did_you_mean
 
 T = TypeVar("T")
 Read = Callable[[yaml.Node], T]
@@ -113,6 +113,7 @@ def mapping(node: yaml.Node | None, prefix: str, known: tuple[str, ...], notes: 
     if not isinstance(node, yaml.MappingNode):
         notes.add(name, f"expected a mapping with {', '.join(known)}; found {found(node)}")
         return Fields(prefix=prefix, nodes={}, notes=notes)
+    notes.lines.setdefault(name, node.start_mark.line + 1)
     for key, value in node.value:
         line, label = key.start_mark.line + 1, str(key.value) if isinstance(key, yaml.ScalarNode) else found(key)
         if label not in known:
@@ -125,12 +126,6 @@ def mapping(node: yaml.Node | None, prefix: str, known: tuple[str, ...], notes: 
             notes.lines[prefix + label] = line
             nodes[label] = value
     return Fields(prefix=prefix, nodes=nodes, notes=notes)
-
-
-def did_you_mean(word: str, known: tuple[str, ...]) -> str:
-    """Return '; did you mean count?' when a known word is close to `word`, else ''."""
-    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def scalar(node: yaml.Node, expected: str = "a single value") -> str:

@@ -1,7 +1,7 @@
 """A worker server for tests: the real protocol over real pipes, with hosts that are directories.
 
-FAKE_HOSTS names the directory. Each host is a directory in it, each role on it a file, so that apply, observe and remove
-behave: what is deleted by hand is drift, what is applied twice is unchanged. Files in a host's directory steer it:
+FAKE_HOSTS names the directory. Each host is a directory in it, each role on it a file, so that apply, observe and
+remove behave: what is deleted by hand is drift, what is applied twice is unchanged. Files of a host steer it:
 `unreachable`, `host_key`, `auth` (the host is lost that way), `<role>.fail` (a failed reply as JSON), `<role>.hang` (an
 apply or remove begins, then waits until it is cancelled or the file is gone). All jobs are listed in `jobs.jsonl`.
 """
@@ -18,7 +18,11 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(os.environ["FAKE_HOSTS"])
-LOST = {"unreachable": "no route to host", "host_key": "the host key differs from the pinned one", "auth": "key refused"}
+LOST = {
+    "unreachable": "no route to host",
+    "host_key": "another host key",
+    "auth": "key refused",
+}
 POLL_SECONDS = 0.02
 
 write_lock = threading.Lock()

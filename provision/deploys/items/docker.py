@@ -7,6 +7,17 @@ from dataclasses import dataclass
 from provision.deploys.item import Change, change, quote
 from provision.deploys.places import engine_socket, pull_unit
 
+# Docker 20.10 keeps the manifests of what it pulled in containerd, under leases. The folders of the content store are
+# made with the first content, so they go with the last.
+_EMPTY = """\
+ctr namespaces ls -q | grep -qxF {name} || exit 0
+for kind in tasks containers images leases content; do
+  for id in $(ctr -n {name} $kind ls -q); do ctr -n {name} $kind rm "$id" >/dev/null; done
+done
+ctr namespaces rm {name} >/dev/null
+store=/var/lib/containerd/io.containerd.content.v1.content/blobs
+rmdir $store/sha256 $store 2>/dev/null || :"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRoot:
@@ -23,17 +34,16 @@ class DataRoot:
 
     def probe(self) -> str:
         """Print the mode, and of the engine's leftovers in /run that they are there."""
-        return f"stat -c '%a %U:%G' {quote(self.path)}; [ -d {quote(self.run)} ] && echo run"
+        return f"stat -c '%a %U' {quote(self.path)}; [ -d {quote(self.run)} ] && echo run"
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
-        """Make it; others may pass through it (the remapped root must), not list it."""
-        wished = "711 root:root"
+        """Make it, for root only; the engine then lets the remapped root pass through, as its group."""
         head = seen.partition("\n")[0]
-        if head == wished:
+        if head in ("700 root", "710 root", "711 root"):
             return ()
         path = quote(self.path)
-        reason = f"is {head}, should be {wished}" if head not in ("", "run") else "absent"
-        return (change(reason, f"mkdir -p {path} && chown root:root {path} && chmod 711 {path}"),)
+        reason = "absent" if head in ("", "run") else f"is {head}, should be 710 root"
+        return (change(reason, f"mkdir -p {path} && chown root {path} && chmod 710 {path}"),)
 
     def removal(self, seen: str) -> tuple[Change, ...]:
         """Unmount what is mounted below, then remove everything."""
@@ -95,8 +105,10 @@ class Namespaces:
         return ()
 
     def removal(self, seen: str) -> tuple[Change, ...]:
-        """Remove them."""
-        return (change("left over", f"ctr namespaces rm {' '.join(map(quote, seen.split()))}"),) if seen else ()
+        """Empty and remove them; containerd then drops what nobody else refers to."""
+        if not seen:
+            return ()
+        return tuple(change("left over", _EMPTY.format(name=quote(name))) for name in seen.split())
 
     @property
     def _names(self) -> tuple[str, str]:
@@ -119,18 +131,18 @@ class Prefetch:
     def probe(self) -> str:
         """Print 'there', or the state of the unit."""
         docker = f"timeout 5 docker -H {quote('unix://' + engine_socket(self.booking))}"
-        return (
-            f"{docker} image inspect -f there {quote(self.reference)}"
-            f" || systemctl show -p ActiveState --value {quote(self._unit)}"
-        )
+        there = f"{docker} image inspect -f there {quote(self.reference)}"
+        # Looked at twice: a pull that ends between the first look and the unit's state would seem never begun.
+        state = f"systemctl show -p ActiveState --value {quote(self._unit)}"
+        return f"{there} || {{ state=$({state}); {there} || echo $state; }}"
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
         """Start the pull and go on."""
-        if any(state in seen.split() for state in ("there", "active", "activating", "failed")):
+        if seen in ("there", "active", "activating", "failed"):
             return ()
         socket = quote(f"unix://{engine_socket(self.booking)}")
         text = (
-            f"systemctl is-active -q {quote(self._unit)} || systemd-run --quiet --no-block --unit {quote(self._unit)}"
+            f"systemctl is-active -q {quote(self._unit)} || systemd-run --quiet --unit {quote(self._unit)}"
             f" --description {quote(f'Timelock: pull of booking {self.booking}')}"
             f" docker -H {socket} pull --quiet {quote(self.reference)}"
         )
@@ -141,7 +153,7 @@ class Prefetch:
         if seen in ("", "there", "inactive"):
             return ()
         unit = quote(self._unit)
-        return (change("no longer wanted", f"systemctl stop {unit}; systemctl reset-failed {unit} 2>/dev/null || :"),)
+        return (change("no longer wanted", f"systemctl stop {unit} || :\nsystemctl reset-failed {unit} 2>/dev/null || :"),)
 
     @property
     def _unit(self) -> str:

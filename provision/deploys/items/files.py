@@ -55,7 +55,7 @@ class File:
         path, kept = quote(self.path), quote(before("file", self.path))
         undo = f"rm -f {path} {path}.timelock"
         if self.foreign:
-            undo = f"if [ -e {kept} ]; then mv -fT {kept} {path}; else {undo}; fi; rm -f {kept}.none"
+            undo = f"if [ -e {kept} ]; then mv -fT {kept} {path}; elif [ -e {kept}.none ]; then {undo} {kept}.none; fi"
         return (change("no longer wanted", f"{undo}\n{self.after}"),)
 
     def _difference(self, seen: str) -> str:
@@ -126,5 +126,5 @@ class Directory:
         path, mark = quote(self.path), quote(before("dir", self.path))
         if self.private:
             return (change("no longer wanted", f"rm -rf --one-file-system {path} && rm -f {mark}"),)
-        undo = f"rmdir --ignore-fail-on-non-empty {path}; [ -d {path} ] || rm -f {mark}"
+        undo = f"[ ! -d {path} ] || rmdir --ignore-fail-on-non-empty {path}\n[ -d {path} ] || rm -f {mark}"
         return (change("no longer wanted", undo),)

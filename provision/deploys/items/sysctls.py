@@ -46,7 +46,7 @@ class Sysctl:
         if not kept.strip():
             return ()
         mark = quote(before("sysctl", self.key))
-        return (change("no longer wanted", f"cat {mark} > {self._path} && rm -f {mark}"),)
+        return (change("no longer wanted", f"[ ! -e {mark} ] || {{ cat {mark} > {self._path}; rm -f {mark}; }}"),)
 
     @property
     def _path(self) -> str:

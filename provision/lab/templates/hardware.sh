@@ -2,8 +2,10 @@
 set -u
 
 # Version 1 control groups arrive read-only in a container; only the flag of each mount has to change.
-for group in /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$group"; done
-mount -o remount,rw /sys/fs/cgroup
+if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then
+  for group in /sys/fs/cgroup/*/; do mount -o remount,bind,rw "$group"; done
+  mount -o remount,rw /sys/fs/cgroup
+fi
 
 mkdir -p /dev/net /dev/char
 [ -e /dev/net/tun ] || mknod -m 666 /dev/net/tun c 10 200

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from provision.booking.ledger import Ledger
 
@@ -33,7 +34,18 @@ def postgres() -> Iterator[str]:
     server = None
     try:
         data = root / "data"
-        initdb = [*as_postgres, programs / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", "UTF8"]
+        initdb = [
+            *as_postgres,
+            str(programs / "initdb"),
+            "-D",
+            str(data),
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+        ]
         made = subprocess.run(
             [*initdb, "--locale=C", "--no-sync"], cwd=root, capture_output=True, text=True, timeout=120, check=False
         )
@@ -66,7 +78,7 @@ def new_postgresql(create_database: Callable[[str], str]) -> Callable[[], str]:
     """Make an empty ledger on PostgreSQL; its URL. Copied from one that was migrated, for speed."""
     template = create_database("template0")
     Ledger(template).close()
-    return partial(create_database, template.split("/")[-1].split("?")[0])
+    return partial(create_database, str(conninfo_to_dict(template)["dbname"]))
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +140,7 @@ def _start(as_postgres: list[str], programs: Path, data: Path, root: Path) -> su
             [*as_postgres, programs / "postgres", "-D", data, *arguments], cwd=root, stdout=log, stderr=log
         )
     until = time.monotonic() + LIMIT_SECONDS
-    ready = [programs / "pg_isready", "-q", "-h", root, "-U", "postgres", "-d", "postgres", "-t", "1"]
+    ready = [str(programs / "pg_isready"), "-q", "-h", str(root), "-U", "postgres", "-d", "postgres", "-t", "1"]
     while subprocess.run(ready, timeout=LIMIT_SECONDS, check=False).returncode:
         if server.poll() is not None or time.monotonic() > until:
             _stop(server)
@@ -137,8 +149,8 @@ def _start(as_postgres: list[str], programs: Path, data: Path, root: Path) -> su
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """Ask for a fast shutdown, which does not wait for clients."""
-    server.send_signal(signal.SIGINT)
+    """End it at once: its data are thrown away."""
+    server.send_signal(signal.SIGQUIT)
     try:
         server.wait(LIMIT_SECONDS)
     except subprocess.TimeoutExpired:

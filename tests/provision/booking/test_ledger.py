@@ -80,7 +80,7 @@ class TestBookings:
             lambda: ledger.set_journal_offset(7, 1),
             lambda: ledger.quarantine("h", "r", (), 7, 1),
         ):
-            with pytest.raises(NoSuchBooking, match="nobody|7"):
+            with pytest.raises(NoSuchBooking, match=r"nobody|7"):
                 call()
 
     @pytest.mark.parametrize(("start_ns", "end_ns"), [(5, 5), (6, 5), (-1, 5)])

@@ -15,7 +15,7 @@ CONTENDERS = 200
 PROCESSES = 4
 SCRIPT = Path(__file__).with_name("contenders.py")
 Wishes = dict[str, list[str]]
-Outcome = dict[str, list[str] | None]
+Outcome = dict[str, list[str] | str | None]  # a text is an error
 
 
 def test_exactly_one_contender_wins_each_pair_of_gpus(url: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -72,8 +71,8 @@ def test_sqlite_keeps_a_write_ahead_log_and_is_its_owner_s_only(tmp_path: Path) 
     Ledger(f"sqlite:///{path}").close()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert oct(os.stat(path).st_mode & 0o777) == "0o600"
-    assert oct(os.stat(path.parent).st_mode & 0o777) == "0o700"
+    assert oct(path.stat().st_mode & 0o777) == "0o600"
+    assert oct(path.parent.stat().st_mode & 0o777) == "0o700"
 
 
 def test_opening_a_ledger_that_is_up_to_date_loads_no_alembic(url: str) -> None:

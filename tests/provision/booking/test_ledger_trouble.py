@@ -6,16 +6,15 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from provision.booking import database
 from provision.booking.database import ATTEMPTS, Database
 from provision.booking.database_errors import TryAgain
 from provision.booking.ledger import Ledger
@@ -43,7 +42,7 @@ def test_a_password_is_never_shown(url: str) -> None:
 
 
 def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
-    with pytest.raises(MachineCannot, match="found: connection failed") as refused:
+    with pytest.raises(MachineCannot, match="No such file or directory") as refused:
         Ledger(f"postgresql://postgres@/ledger?host={tmp_path}")
     assert refused.value.exit_code == 8
 
@@ -103,31 +102,35 @@ def test_values_that_no_timelock_wrote(url: str, change: str, found: str) -> Non
             (ledger.bookings(), ledger.quarantined())
 
 
-def test_a_ledger_that_another_process_holds(new_sqlite: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "WAIT_SECONDS", 0)
+def test_a_database_that_another_process_holds(new_sqlite: Callable[[], str]) -> None:
     url = new_sqlite()
-    with Ledger(url) as ledger, closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+    statement = text("DELETE FROM bookings")
+    with (
+        closing(Database(url, wait_seconds=0)) as ours,
+        closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other,
+    ):
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(MachineCannot, match="locked") as refused:
-            ledger.accept("demo", "", "", 1, 2, "image", 0)
+            ours.write(lambda connection: connection.execute(statement))
         assert "another process" in refused.value.next_step
-        assert ledger.bookings() == ()
+        assert ours.read(lambda connection: connection.execute(text("SELECT id FROM bookings")).all()) == []
         other.rollback()
-        ledger.accept("demo", "", "", 1, 2, "image", 0)
+        ours.write(lambda connection: connection.execute(statement))
 
 
-def test_a_transaction_that_never_gets_through_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database.time, "sleep", lambda seconds: None)
+def test_a_transaction_that_never_gets_through_is_given_up(url: str) -> None:
+    pauses: list[float] = []
     tries = 0
 
-    def work(connection: object) -> None:
+    def work(connection: Connection) -> None:
         nonlocal tries
         tries += 1
         raise TryAgain("in the way")
 
-    with closing(Database(url)) as opened, pytest.raises(MachineCannot, match="in the way"):
+    with closing(Database(url, pause=pauses.append)) as opened, pytest.raises(MachineCannot, match="in the way"):
         opened.write(work)
-    assert tries == ATTEMPTS
+    assert (tries, len(pauses)) == (ATTEMPTS, ATTEMPTS)
+    assert max(pauses) < 1
 
 
 def test_a_deadlock_is_tried_again(new_postgresql: Callable[[], str]) -> None:
@@ -139,7 +142,7 @@ def test_a_deadlock_is_tried_again(new_postgresql: Callable[[], str]) -> None:
     tries: list[int] = []
 
     def lock_both(first: int, second: int) -> None:
-        def work(connection: database.Connection) -> None:
+        def work(connection: Connection) -> None:
             tries.append(first)
             connection.execute(text("SELECT 1 FROM bookings WHERE id = :id FOR UPDATE"), {"id": first})
             if len(tries) <= 2:
@@ -156,7 +159,7 @@ def test_a_deadlock_is_tried_again(new_postgresql: Callable[[], str]) -> None:
     assert len(tries) == 3
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damage=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=2000)), min_size=1, max_size=4))
 def test_a_damaged_file_is_read_rightly_or_named_as_damaged(
     new_sqlite: Callable[[], str], damage: list[tuple[float, bytes]]
@@ -170,11 +173,8 @@ def test_a_damaged_file_is_read_rightly_or_named_as_damaged(
         at = int(where * (len(content) - 1))
         content[at : at + len(garbage)] = garbage[: len(content) - at]
     path.write_bytes(content)
-    try:
-        with Ledger(url) as ledger:
-            _use(ledger, "after")
-    except TimelockError as error:
-        assert error.message  # noqa: PT017: either outcome is right
+    with suppress(TimelockError), Ledger(url) as ledger:
+        _use(ledger, "after")
 
 
 def _use(ledger: Ledger, name: str) -> None:

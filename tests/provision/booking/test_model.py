@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -22,8 +23,7 @@ def test_every_state_has_its_arrows() -> None:
 
 def test_the_straight_way_leads_from_request_to_release() -> None:
     way = ["REQUESTED", "PLANNED", "CLAIMED", "PROVISIONING", "ACTIVE", "CLOSING", "SETTLED", "RELEASED"]
-    steps = zip(way, way[1:], strict=False)
-    assert all(follows(BookingState(old), BookingState(new)) for old, new in steps)
+    assert all(follows(BookingState(old), BookingState(new)) for old, new in pairwise(way))
 
 
 @pytest.mark.parametrize("state", UNDERWAY)

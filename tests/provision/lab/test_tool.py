@@ -28,7 +28,7 @@ def test_missing_program_names_its_package() -> None:
 
 
 def test_missing_program_behind_the_container_is_named_too() -> None:
-    with pytest.raises(MachineCannot, match="^no-such-program"):
+    with pytest.raises(MachineCannot, match=r"^no-such-program"):
         run([*CONTAINED, "no-such-program"], timeout_seconds=10)
 
 

@@ -1,0 +1,67 @@
+"""Real hosts for tests: `lab` is shared by a whole run, `new_lab` makes some to break; all are taken down."""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.errors import MachineCannot
+from provision.home import Home
+from provision.lab import machine
+from provision.lab.lab import Lab
+
+LabMaker = Callable[[], Lab]
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A state directory of this run; the cache is the machine's own, so that no image is built twice."""
+    root = tmp_path_factory.mktemp("timelock-home")
+    home = Home.from_env({"TIMELOCK_HOME": str(root), "TIMELOCK_CACHE": str(Home.from_env().cache)})
+    try:
+        machine.require(home, hosts=3, gpus=2)
+    except MachineCannot as error:
+        pytest.skip(f"no lab on this machine: {error.message}")
+    return home
+
+
+@pytest.fixture(scope="session")
+def lab(lab_home: Home) -> Iterator[Lab]:
+    """Three golden hosts with two GPUs each, shared by all tests of the run: leave them as they were."""
+    with_hosts = Lab(lab_home, f"t{os.getpid()}")
+    try:
+        with_hosts.up(hosts=3, gpus=2)
+        yield with_hosts
+    finally:
+        with_hosts.down()
+
+
+@pytest.fixture
+def new_lab(lab_home: Home) -> Iterator[LabMaker]:
+    """Make labs that nobody else has, not yet up; what they are afterwards does not matter."""
+    made: list[Lab] = []
+
+    def make() -> Lab:
+        made.append(Lab(lab_home, f"t{os.getpid()}-{next(NUMBERS)}"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.down()
+
+
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Run a command on a lab host by the machine's own ssh: `ssh(lab, "lab-a1", "uptime")`, its output comes back."""
+    from tests.fakes.ssh import Ssh
+
+    return Ssh(tmp_path_factory.mktemp("ssh"))
+
+
+@pytest.fixture
+def home_here(tmp_path: Path) -> Home:
+    """A state directory that nothing needs root for."""
+    return Home.from_env({"TIMELOCK_HOME": str(tmp_path)})

@@ -1,0 +1,51 @@
+"""The booking's user and its ids."""
+
+import pytest
+
+from provision.deploys.errors import StepFailed
+from provision.deploys.items.users import SystemUser
+from tests.provision.deploys.conftest import Sandbox
+
+USER = SystemUser(name="tl-demo", subid_start=1_000_000)
+ACCOUNT = "tl-demo:x:998:998::/nonexistent:/usr/sbin/nologin"
+RANGES = "uid tl-demo:1000000:65536\ngid tl-demo:1000000:65536"
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        (f"{ACCOUNT}\n{RANGES}", None),
+        (f"{ACCOUNT}\nuid admin:100000:65536\n{RANGES}", None),
+        ("uid admin:100000:65536", "absent"),
+        ("", "absent"),
+        (f"{ACCOUNT}\nuid tl-demo:1000000:65536", "ids differ"),
+        (f"{ACCOUNT}\nuid tl-demo:5:65536\ngid tl-demo:5:65536", "ids differ"),
+    ],
+)
+def test_differs(seen: str, reason: str | None) -> None:
+    assert [change.reason for change in USER.changes(seen, frozenset())] == ([reason] if reason else [])
+
+
+@pytest.mark.parametrize("line", ["uid admin:1065535:1", "gid admin:900000:100001", "uid tl-other:1000000:65536"])
+def test_a_range_of_somebody_else_is_refused(line: str) -> None:
+    with pytest.raises(StepFailed, match="overlaps"):
+        USER.changes(line, frozenset())
+
+
+@pytest.mark.parametrize("line", ["uid admin:1065536:1", "gid admin:900000:100000"])
+def test_a_range_beside_ours_is_not(line: str) -> None:
+    assert USER.changes(line, frozenset())
+
+
+def test_comes_and_goes_without_a_trace(sandbox: Sandbox) -> None:
+    snapshot = "cd /etc; for f in passwd group shadow gshadow subuid subgid; do cat $f $f- 2>/dev/null; done | sha256sum"
+    sandbox.sh("touch /etc/subuid /etc/subgid")
+    before = sandbox.sh(snapshot)
+    user = SystemUser(name="tl-demo", subid_start=3_000_000_000)
+    sandbox.do(user.changes(sandbox.seen(user.probe()), frozenset()))
+    seen = sandbox.seen(user.probe())
+    assert "uid tl-demo:3000000000:65536" in seen
+    assert not user.changes(seen, frozenset())
+    sandbox.do(user.removal(seen))
+    assert sandbox.sh(snapshot) == before
+    assert not user.removal(sandbox.seen(user.probe()))

@@ -1,0 +1,66 @@
+"""The program against Pulumi's mocks: what it registers, in what order, and what is secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pulumi
+import pytest
+from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
+
+from stacks.booking import BookingSpec
+from stacks.program import Registrar, urn_of
+
+
+class Host(Mocks):
+    """Every role succeeds and brings forth what the real one does."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, MockResourceArgs] = {}
+
+    def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[Any, Any]]:
+        self.seen[args.name] = args
+        outputs = {"public_keys": {"0": f"key of {args.name}"}, "session": f"session of {args.name}"}
+        return args.name, {**args.inputs, "outputs": outputs, "drift": []}
+
+    def call(self, args: MockCallArgs) -> dict[Any, Any]:
+        raise AssertionError("the program calls no function")
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    mocks = Host()
+    pulumi.runtime.set_mocks(mocks, project="timelock", stack="demo", preview=False)
+    yield mocks
+    pulumi.runtime.set_mocks(Host(), project="timelock", stack="demo", preview=False)
+
+
+def register(spec: BookingSpec) -> None:
+    pulumi.runtime.test(lambda: pulumi.Output.from_input(_registered(spec)))()
+
+
+async def _registered(spec: BookingSpec) -> None:
+    await Registrar(spec, b"secret").register()
+
+
+def test_every_role_of_every_host_is_registered(host: Host, spec: BookingSpec) -> None:
+    register(spec)
+    assert len(host.seen) == 14
+    assert host.seen["lab-a2.firewall"].typ == "timelock:host:Firewall"
+    assert host.seen["lab-a2.firewall"].inputs["host"] == "lab-a2"
+
+
+def test_outputs_and_keys_are_filled_in(host: Host, spec: BookingSpec) -> None:
+    register(spec)
+    one = host.seen["lab-a1.mesh"].inputs["params"]["planes"][0]["peers"][0]
+    other = host.seen["lab-a2.mesh"].inputs["params"]["planes"][0]["peers"][0]
+    assert one["public_key"] == "key of lab-a2.identity"
+    assert other["public_key"] == "key of lab-a1.identity"
+    assert host.seen["lab-a2.ray"].inputs["params"]["head_session"] == "session of lab-a1.ray"
+    assert host.seen["lab-a1.ray"].inputs["params"].get("head_session") is None
+    assert one["preshared_key"] == other["preshared_key"]
+
+
+def test_urns_are_those_of_the_stack(host: Host) -> None:
+    assert urn_of("lab-a1.ray") == "urn:pulumi:demo::timelock::timelock:host:Ray::lab-a1.ray"
