@@ -33,7 +33,7 @@ __all__ = [
 LISTEN_PORT_BASE = 51820
 MTU_BYTES = 1420
 SUBID_START, SUBID_COUNT = 2_000_000, 65_536
-USER_NAME_LIMIT = 32
+USER_NAME_LIMIT = 31
 PIDS_PER_HOST = 4096
 SHM_HEADROOM_BYTES = 256 * 1024 * 1024
 
@@ -94,11 +94,11 @@ def mesh_address(host: HostSpec) -> str:
 
 
 def user_name(booking: str) -> str:
-    """The booking's user on its hosts: tl-<booking>, shortened by a digest where Linux allows no more."""
+    """The booking's user on its hosts: tl-<booking>, shortened by a digest where Linux and our deploys allow no more."""
     name = f"tl-{booking}"
     if len(name) <= USER_NAME_LIMIT:
         return name
-    return f"{name[:23]}-{hashlib.sha256(booking.encode()).hexdigest()[:8]}"
+    return f"{name[:22]}-{hashlib.sha256(booking.encode()).hexdigest()[:8]}"
 
 
 def _resource(spec: BookingSpec, host: HostSpec, place: int) -> Resource:
@@ -219,6 +219,7 @@ def _ray(spec: BookingSpec, host: HostSpec) -> _Made:
         "head_session": None,
         "gpus": [{"uuid": gpu.uuid, "index": gpu.index, "device": gpu.device} for gpu in host.gpus],
         "cpus": spec.head_cpus if is_head else host.cpus,
+        "cpu_limit": host.cpus,
         "memory_bytes": host.memory_bytes,
         "shm_bytes": object_store_bytes + SHM_HEADROOM_BYTES,
         "object_store_bytes": object_store_bytes,

@@ -6,7 +6,7 @@ removes. What a job does is the worker's; how gRPC carries all this is `stacks.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from pulumi.provider.experimental import provider as sdk
 from pulumi.provider.experimental.property_value import PropertyValue
@@ -143,8 +143,17 @@ def _state(inputs: Properties, done: Done) -> dict[str, PropertyValue]:
 
 def _observed(properties: Properties, done: Done) -> dict[str, PropertyValue]:
     """The state after an observation; what a role that differs brings forth is known only when it is repaired."""
-    changes = list(done.changes)
-    if "outputs" not in properties and not changes:
-        changes = ["not finished when it was last applied"]
-    outputs = {"outputs": marked(done.outputs)} if done.outputs and not changes else {}
+    changes = [*done.changes, *_renewed(properties, done)]
+    outputs = {"outputs": marked(done.outputs)} if done.outputs and not done.changes else {}
     return {**properties, **outputs, "drift": marked(changes)}
+
+
+def _renewed(properties: Properties, done: Done) -> Iterator[str]:
+    """Outputs that others work with and that are not what they were, though the host is as it should be."""
+    before = plain(properties["outputs"]) if "outputs" in properties else None
+    if not isinstance(before, Mapping):
+        yield "not finished when it was last applied"
+    elif not done.changes:
+        for key in BY_NAME[str(plain(properties["role"]))].taken:
+            if key in done.outputs and done.outputs[key] != before.get(key):
+                yield f"{key}: another than before"

@@ -13,11 +13,15 @@ OBSERVE_SECONDS = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
-    """One thing that a host is made to be; the limits are for one apply and one remove, in seconds."""
+    """One thing that a host is made to be; the limits are for one apply and one remove, in seconds.
+
+    `taken` names the outputs that other resources work with: another value of one of these is drift.
+    """
 
     name: str
     apply_seconds: int
     remove_seconds: int
+    taken: tuple[str, ...] = ()
 
     @property
     def token(self) -> str:
@@ -26,13 +30,13 @@ class Role:
 
 
 ROLES = (
-    Role(name="identity", apply_seconds=180, remove_seconds=120),
+    Role(name="identity", apply_seconds=180, remove_seconds=120, taken=("public_keys",)),
     Role(name="baseline", apply_seconds=1200, remove_seconds=600),
     Role(name="engine", apply_seconds=300, remove_seconds=600),
     Role(name="firewall", apply_seconds=120, remove_seconds=120),
     Role(name="mesh", apply_seconds=900, remove_seconds=120),
     Role(name="image", apply_seconds=1800, remove_seconds=300),
-    Role(name="ray", apply_seconds=600, remove_seconds=120),
+    Role(name="ray", apply_seconds=600, remove_seconds=120, taken=("session",)),
 )
 BY_NAME = {role.name: role for role in ROLES}
 

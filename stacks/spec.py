@@ -17,7 +17,7 @@ SPEC_VERSION = 1
 IDENTITY_NETWORK = ipaddress.IPv4Network("10.88.0.0/16")
 PLANE_NETWORKS = tuple(ipaddress.IPv4Network(f"10.9{plane}.0.0/16") for plane in range(3))
 
-PACKAGES = ("docker.io", "iproute2", "iptables", "nftables", "uidmap", "wireguard-tools")
+PACKAGES = ("docker.io", "iproute2", "nftables", "uidmap", "wireguard-tools")
 SYSCTLS: Mapping[str, str] = {
     "fs.inotify.max_user_instances": "1024",
     "kernel.dmesg_restrict": "1",

@@ -16,7 +16,7 @@ from provision.booking.proposal import propose
 from provision.booking.quarantine import absorb_journal, set_aside
 from provision.booking.records import plan_of, supply_of, wish_of
 from provision.booking.stack import run_stack
-from provision.errors import HostFailed
+from provision.errors import HostFailed, MachineCannot
 
 if TYPE_CHECKING:
     from provision.booking.desk import Desk
@@ -40,6 +40,7 @@ def converge(desk: Desk, booking: Booking) -> tuple[Booking, int]:
     if aside := _set_aside_before(desk, booking):
         booking = replace_hosts(desk, booking, aside)
     while True:
+        assert_claims(desk, booking)
         outcome = run_stack(desk, booking, "up")
         absorb_journal(desk, booking)
         changes += outcome.changed
@@ -50,6 +51,20 @@ def converge(desk: Desk, booking: Booking) -> tuple[Booking, int]:
             admit(desk, booking)
             return booking, changes
         booking = replace_hosts(desk, booking, lost)
+
+
+def assert_claims(desk: Desk, booking: Booking) -> None:
+    """Refuse to touch a host of which the booking does not hold every planned GPU for its whole window.
+
+    Raises:
+        MachineCannot: ledger and Plan contradict each other; nothing is done on any host.
+    """
+    held = {claim.gpu_uuid for claim in desk.ledger.claims(booking.id) if claim.end_ns >= booking.end_ns}
+    if missing := sorted(set(_gpus(plan_of(booking))) - held):
+        raise MachineCannot(
+            f"{booking.name}: expected the ledger to hold every GPU of the plan, found no claim of {', '.join(missing)}",
+            next_step=f"`timelock release {booking.name}` and book again; report it",
+        )
 
 
 def differs(desk: Desk, booking: Booking) -> bool:
@@ -88,16 +103,14 @@ def adopt(desk: Desk, booking: Booking, old: Plan, new: Plan, lost: tuple[str, .
     """Make `new` the booking's Plan: claims in one transaction, then the Plan, then one event line a host."""
     before, after = _gpus(old), _gpus(new)
     added = [(uuid, host) for uuid, host in after.items() if uuid not in before]
-    desk.ledger.replace_claims(booking.id, [uuid for uuid in before if uuid not in after], added)
+    given_back = [uuid for uuid in before if uuid not in after]
+    desk.ledger.replace_claims(booking.id, given_back, added, start_ns=max(booking.start_ns, desk.now_ns()))
     desk.ledger.set_plan(booking.id, new.encode())
     desk.place(booking.name).plan.write_bytes(new.encode())
     fresh = ", ".join(sorted({host for _, host in added}))
     for host in lost:
-        what = (
-            "head lost: Ray is made anew on all hosts"
-            if host == old.hosts[0].host.name
-            else "lost: only it is replaced"
-        )
+        was_head = host == old.hosts[0].host.name
+        what = "head lost: Ray is made anew on all hosts" if was_head else "lost: only it is replaced"
         desk.ledger.event(booking.id, desk.actor, booking.name, host, fresh, what, desk.now_ns())
     return desk.ledger.booking(booking.id)
 

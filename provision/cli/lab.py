@@ -44,7 +44,8 @@ def up_command(name: str, hosts: int, gpus: int, image: str, as_json: bool) -> N
     if as_json:
         print_json(_shape(status))
     else:
-        click.echo(f"lab {name!r} is up: {', '.join(host.name for host in status.hosts)}; inventory: {status.inventory}")
+        names = ", ".join(host.name for host in status.hosts)
+        click.echo(f"lab {name!r} is up: {names}; inventory: {status.inventory}")
 
 
 @lab_group.command("down")

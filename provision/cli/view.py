@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ROLES = ("identity", "baseline", "engine", "firewall", "mesh", "image", "ray")
+COLUMNS = (*ROLES, "acceptance")
 MARKS = {
     "waiting": ("·", "dim"),
     "start": ("…", "cyan"),
@@ -58,11 +59,11 @@ class Board:
             box=None, title=f"{self.title}  {seconds:.0f} s  {self.phase}", title_justify="left", padding=(0, 1)
         )
         table.add_column("host", style="bold")
-        for role in ROLES:
+        for role in COLUMNS:
             table.add_column(role, justify="center")
         table.add_column("now", style="dim", no_wrap=True, overflow="ellipsis")
         for host in sorted(self.cells):
-            marks = (MARKS.get(self.cells[host].get(role, "waiting"), MARKS["start"]) for role in ROLES)
+            marks = (MARKS.get(self.cells[host].get(role, "waiting"), MARKS["start"]) for role in COLUMNS)
             table.add_row(host, *(f"[{style}]{mark}[/]" for mark, style in marks), self.now.get(host, ""))
         return table
 
@@ -91,11 +92,13 @@ class LiveView(View):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop drawing while the block runs."""
+        """Take the table off the screen while the block runs."""
+        self._live.transient = True
         self._live.stop()
         try:
             yield
         finally:
+            self._live.transient = False
             self._live.start()
 
 

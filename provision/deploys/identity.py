@@ -91,7 +91,7 @@ class Ground:
 
     @property
     def label(self) -> str:
-        """'directory /var/lib/timelock'."""
+        """'directory' and the state directory."""
         return f"directory {STATE}"
 
     def probe(self) -> str:

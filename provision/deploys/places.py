@@ -1,13 +1,14 @@
 """Where Timelock keeps things on a host; every role names its paths through here.
 
-Everything below STATE disappears with the last booking.
+Everything below STATE disappears with the last booking. It is not TIMELOCK_HOME of the control plane, which may share
+the machine.
 """
 
 from __future__ import annotations
 
 import hashlib
 
-STATE = "/var/lib/timelock"
+STATE = "/var/lib/timelock-host"
 BOOKINGS = f"{STATE}/bookings"
 HOLDERS = f"{STATE}/holders"
 BEFORE = f"{STATE}/before"

@@ -12,6 +12,7 @@ from provision.lab import pypackages, rootfs
 from provision.lab.layout import Image, Layer, Progress, Recipe, cached
 from provision.lab.sources import SUITE
 
+RAY_PACKAGES = ("python3", "python-is-python3")
 RAY_REFERENCE = "timelock/ray:2.60-py311"
 PAUSE_REFERENCE = "timelock/pause:1"
 RAY_LOCK = Path(__file__).with_name("ray-requirements.lock")
@@ -43,7 +44,7 @@ def _ray_recipe() -> Recipe:
     user = f"{rootfs.UID}:{rootfs.UID}"
     return Recipe(
         reference=RAY_REFERENCE,
-        ingredients=("python3", *rootfs.RECIPE, *pypackages.RECIPE, RAY_LOCK.read_text()),
+        ingredients=(*RAY_PACKAGES, *rootfs.RECIPE, *pypackages.RECIPE, RAY_LOCK.read_text()),
         config=(
             *environment,
             f"--config.user={user}",
@@ -57,7 +58,7 @@ def _ray_recipe() -> Recipe:
 def _ray_layers(work: Path, progress: Progress) -> Iterator[Layer]:
     root = work / "root"
     progress("Debian base")
-    (work / "packages").write_text(rootfs.debian(root, ("python3",)))
+    (work / "packages").write_text(rootfs.debian(root, RAY_PACKAGES))
     rootfs.add_user(root)
     pypackages.compile_all(root, f"/usr/lib/python{pypackages.PYTHON}", "/usr/lib/python3")
     yield Layer(title=f"Debian {SUITE}, Python {pypackages.PYTHON}", root=root, paths=(".",))

@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("lab"))
 
 
-@dataclass
+@dataclass(eq=False)
 class Skips:
     strict: bool
     reasons: dict[str, str] = field(default_factory=dict)

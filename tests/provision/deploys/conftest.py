@@ -1,8 +1,8 @@
-"""A host for tests that is none: a private copy of this machine's files and a network of its own."""
+"""A host for tests that is none: a private copy of this machine's files, with processes and network of its own."""
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ set -e
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$0" && cd "$0" && mkdir upper work root
 mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
-mount --rbind /proc root/proc
+mount -t proc proc root/proc
 mount -t tmpfs tmpfs root/run
 mount --rbind /dev root/dev
 touch root/run/ready
@@ -30,7 +30,7 @@ class Sandbox:
     """Runs what a host would run; implements `reconcile.Hands`."""
 
     def __init__(self, pid: int, root: Path) -> None:
-        self._enter = ["nsenter", "-t", str(pid), "-m", "-n", "--", "chroot", str(root)]
+        self._enter = ["nsenter", "-t", str(pid), "-m", "-n", "-p", "--", "chroot", str(root)]
         self.acts = 0
 
     def look(self, script: str) -> str:
@@ -68,14 +68,15 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
         pytest.skip("needs root to make a mount namespace")
     place = tmp_path / "sandbox"
     place.mkdir()
-    command = ["unshare", "--mount", "--net", "sh", "-c", _ENTER, str(place)]
+    command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER, str(place)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stderr is not None
             if process.stdout.readline() != "ready\n":
                 pytest.skip(f"no overlay of / on this machine: {process.stderr.read().strip()}")
-            yield Sandbox(process.pid, place / "root")
+            first = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+            yield Sandbox(int(first), place / "root")
         finally:
             process.kill()
 
@@ -88,6 +89,3 @@ def steps() -> list[tuple[str, str]]:
 @pytest.fixture
 def on_step(steps: list[tuple[str, str]]) -> OnStep:
     return lambda step, state: steps.append((step, state))
-
-
-Deciding = Callable[[str], tuple[Change, ...]]

@@ -22,7 +22,7 @@ def test_the_last_one_undoes(sandbox: Sandbox) -> None:
         sandbox.do(hold.removal(sandbox.seen(hold.probe())))
         sandbox.do(undo)
         assert sandbox.seen("ls /run/undone") == undone
-    assert sandbox.seen("ls /var/lib/timelock/holders") == ""
+    assert sandbox.seen("ls /var/lib/timelock-host/holders") == ""
 
 
 def test_a_newcomer_between_mark_and_undoing_keeps_the_thing(sandbox: Sandbox) -> None:

@@ -82,7 +82,7 @@ def test_commands_of_a_booking_wait_for_each_other_and_what_they_leave_running_d
 
 
 def test_an_interruption_finds_its_run_and_not_itself(sandbox: Sandbox) -> None:
-    sandbox.sh("setsid sh -c ': timelock-abc; sleep 4321' >/dev/null 2>&1 & sleep 0.1")
+    run = "timeout 99 sh -c ': timelock-abc; touch /run/there; sleep 4321; :' >/dev/null 2>&1 &"
+    sandbox.sh(f"{run}\nuntil [ -e /run/there ]; do :; done")
     sandbox.sh(interruption("timelock-abc"))
-    assert sandbox.sh("pgrep -f '[t]imelock-abc' || :") == ""
-    sandbox.sh("pkill -f 'sleep 432[1]' || :")
+    sandbox.sh("while pgrep -f '[s]leep 4321'; do :; done")

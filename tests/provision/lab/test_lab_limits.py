@@ -22,7 +22,7 @@ Inside = Callable[[str], str]
 def inside(lab: Lab, ssh: Run) -> Inside:
     """Run a command on the shared lab's first host and give both outputs, whatever the status."""
     host = lab.hosts[0].name
-    return lambda command: ssh(lab, host, f"{{ {command} ; }} 2>&1; true")
+    return lambda command: ssh(lab, host, f"(\n{command}\n) 2>&1; true")
 
 
 def settings() -> dict[str, str]:
@@ -40,8 +40,8 @@ def test_kernel_settings_are_the_hosts_own(inside: Inside) -> None:
 
 def test_settings_without_a_copy_are_refused(inside: Inside) -> None:
     before = Path("/proc/sys/kernel/hung_task_timeout_secs").read_text()
-    said = inside("echo 7 > /proc/sys/kernel/hung_task_timeout_secs; echo b > /proc/sysrq-trigger")
-    assert said.count("Read-only file system") == 2
+    said = inside("echo 7 > /proc/sys/kernel/hung_task_timeout_secs")
+    assert "Read-only file system" in said
     assert Path("/proc/sys/kernel/hung_task_timeout_secs").read_text() == before
 
 
@@ -122,11 +122,11 @@ asyncio.run(main())
 
 
 def test_a_service_of_the_machine_is_refused_at_each_of_its_addresses(lab: Lab, inside: Inside) -> None:
-    with socket.create_server(("0.0.0.0", 0)) as server:  # noqa: S104 (it must be reachable to be refused)
+    with socket.create_server(("0.0.0.0", 0)) as server:
         port = server.getsockname()[1]
         shown = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
         for address in (lab.hosts[0].network.controller, *(one for one in shown if ":" not in one)):
-            assert "open" not in inside(f"timeout 2 bash -c '</dev/tcp/{address}/{port}' && echo open")
+            assert "open" not in inside(f"timeout 1 bash -c '</dev/tcp/{address}/{port}' && echo open")
 
 
 def test_nothing_is_forwarded_and_names_are_not_waited_for(inside: Inside) -> None:

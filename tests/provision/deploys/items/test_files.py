@@ -73,7 +73,7 @@ def test_a_foreign_file_comes_back(sandbox: Sandbox) -> None:
     sandbox.do(file.changes(sandbox.seen(file.probe()), frozenset()))
     assert sandbox.sh("cat /etc/theirs") == "ours"
     sandbox.do(file.removal(sandbox.seen(file.probe())))
-    assert sandbox.sh("cat /etc/theirs; stat -c %a /etc/theirs; ls /var/lib/timelock/before") == "before\n604\n"
+    assert sandbox.sh("cat /etc/theirs; stat -c %a /etc/theirs; ls /var/lib/timelock-host/before") == "before\n604\n"
 
 
 def test_where_there_was_nothing_a_foreign_file_leaves_nothing(sandbox: Sandbox) -> None:
@@ -81,7 +81,7 @@ def test_where_there_was_nothing_a_foreign_file_leaves_nothing(sandbox: Sandbox)
     for _ in range(2):
         sandbox.do(file.changes(sandbox.seen(file.probe()), frozenset()))
     sandbox.do(file.removal(sandbox.seen(file.probe())))
-    assert sandbox.seen(f"{file.probe()}; ls /var/lib/timelock/before") == ""
+    assert sandbox.seen(f"{file.probe()}; ls /var/lib/timelock-host/before") == ""
 
 
 def test_directories_come_and_go_and_leave_what_others_put_there(sandbox: Sandbox) -> None:
@@ -95,4 +95,4 @@ def test_directories_come_and_go_and_leave_what_others_put_there(sandbox: Sandbo
     assert sandbox.sh("ls /opt/outer") == "theirs\n"
     sandbox.sh("rm /opt/outer/theirs")
     sandbox.do(outer.removal(sandbox.seen(outer.probe())))
-    assert sandbox.sh("ls /opt; ls /var/lib/timelock/before") == sandbox.sh("ls /opt")
+    assert sandbox.sh("ls /opt; ls /var/lib/timelock-host/before") == sandbox.sh("ls /opt")
