@@ -94,7 +94,7 @@ def mesh_address(host: HostSpec) -> str:
 
 
 def user_name(booking: str) -> str:
-    """The booking's user on its hosts: tl-<booking>, shortened by a digest where Linux and our deploys allow no more."""
+    """The booking's user on its hosts: tl-<booking>, shortened by a digest where it would be too long."""
     name = f"tl-{booking}"
     if len(name) <= USER_NAME_LIMIT:
         return name

@@ -71,7 +71,7 @@ def carry_out(order: Order, cli: Cli, on_event: OnEvent) -> Outcome:
     try:
         return _begin(work)
     except CommandError as error:
-        outcome = work.watch.outcome(interrupted=cli.interrupted)
+        outcome = work.watch.outcome(interrupted=cli.interrupted, failed=True)
         if cli.interrupted or any(failure.host for failure in outcome.failures):
             return outcome
         raise _translated(error, order) from error

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import signal
+import stat
 import sys
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
@@ -135,16 +136,20 @@ def worker_argv(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 async def _until_told_or_orphaned() -> None:
+    """A CLI that was killed shows twice: our parent is gone, and our stdin ends, even if it died before we looked."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     parent = os.pidfd_open(os.getppid())
+    watched = [parent, *([0] if stat.S_ISFIFO(os.fstat(0).st_mode) else [])]
     try:
-        loop.add_reader(parent, ended.set)
+        for descriptor in watched:
+            loop.add_reader(descriptor, ended.set)
         await ended.wait()
     finally:
-        loop.remove_reader(parent)
+        for descriptor in watched:
+            loop.remove_reader(descriptor)
         os.close(parent)
 
 

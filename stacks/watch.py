@@ -44,15 +44,16 @@ class Watch:
         if event.res_op_failed_event is not None:
             self._step(event.res_op_failed_event.metadata, "failed")
 
-    def outcome(self, *, interrupted: bool) -> Outcome:
-        """What came of it, once the last event was heard."""
+    def outcome(self, *, interrupted: bool, failed: bool = False) -> Outcome:
+        """What came of it, once the last event was heard. Errors of no resource count only if the CLI `failed`."""
         drift = sorted(self._drift.values(), key=_place)
         lost = {found.host: found for found in map(_lost, reversed(drift)) if found} if self._observes else {}
+        general = tuple(self._general) if failed else ()
         return Outcome(
             counts=dict(Counter(self._done.values())),
             changes=tuple(sorted(self._changes(), key=_place)),
             drift=tuple(drift),
-            failures=(*sorted(self._failures.values(), key=_place), *lost.values()) or tuple(self._general),
+            failures=(*sorted(self._failures.values(), key=_place), *lost.values()) or general,
             outputs=self._outputs,
             interrupted=interrupted,
         )
@@ -70,7 +71,9 @@ class Watch:
             return
         if diagnostic.severity == "error":
             self._fail(urn, message)
-        elif diagnostic.ephemeral and host:
+            if host:
+                return  # its worker told already
+        if diagnostic.ephemeral and host:
             state, _, text = message.partition(" ")
             self._on_event(Event(kind="step", host=host, role=role, text=text, state=state))
         elif message:

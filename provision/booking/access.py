@@ -45,9 +45,13 @@ def write_ssh_config(place: BookingPlace, plan: Plan) -> Path:
 
 
 def ssh_argv(config: Path, host: str, command: tuple[str, ...] = (), *, terminal: bool = False) -> list[str]:
-    """The OpenSSH client's argv for a shell on `host`, or for one command with its arguments kept apart."""
+    """The OpenSSH client's argv for a shell on `host`, or for one command.
+
+    A single word is a line for the host's shell, as with ssh itself; of several, each stays the word it is.
+    """
     flags = ["-t"] if terminal else []
-    return ["ssh", "-F", str(config), *flags, host, *([shlex.join(command)] if command else [])]
+    line = [command[0] if len(command) == 1 else shlex.join(command)] if command else []
+    return ["ssh", "-F", str(config), *flags, host, *line]
 
 
 def submit_argv(config: Path, booking: str, head: str, command: tuple[str, ...], *, terminal: bool) -> list[str]:

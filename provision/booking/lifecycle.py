@@ -99,9 +99,7 @@ def close(desk: Desk, booking: Booking) -> Result:
 
 def release(desk: Desk, booking: Booking) -> Result:
     """SETTLED → RELEASED: the claims are released, and with them name and slot."""
-    count = desk.ledger.release_claims(booking.id, desk.now_ns())
-    desk.place(booking.name).forget_secrets()
-    return Result(booking=_move(desk, booking, BookingState.RELEASED, f"{count} GPUs released"))
+    return Result(booking=_over(desk, booking))
 
 
 ARROWS: Mapping[BookingState, Callable[[Desk, Booking], Result]] = {
@@ -135,8 +133,7 @@ def begin_close(desk: Desk, booking: Booking, reason: str) -> Booking:
     """Any live state → the way out: CLOSING when something may be on hosts, RELEASED when nothing can be."""
     match booking.state:
         case BookingState.REQUESTED | BookingState.PLANNED | BookingState.CLAIMED:
-            desk.ledger.release_claims(booking.id, desk.now_ns())
-            return _move(desk, booking, BookingState.RELEASED, reason)
+            return _over(desk, booking, reason)
         case BookingState.CLOSING | BookingState.SETTLED | BookingState.RELEASED:
             return booking
         case _:
@@ -166,6 +163,13 @@ def extend(desk: Desk, booking: Booking, end_ns: int) -> Booking:
         booking.id, desk.actor, booking.name, str(booking.end_ns), str(end_ns), "window extended", desk.now_ns()
     )
     return moved
+
+
+def _over(desk: Desk, booking: Booking, reason: str = "") -> Booking:
+    """→ RELEASED: nothing is held any more, and no secret kept."""
+    count = desk.ledger.release_claims(booking.id, desk.now_ns())
+    desk.place(booking.name).forget_secrets()
+    return _move(desk, booking, BookingState.RELEASED, reason or f"{count} GPUs released")
 
 
 def _move(desk: Desk, booking: Booking, state: BookingState, reason: str) -> Booking:

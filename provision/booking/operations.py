@@ -65,6 +65,7 @@ def book(
             booking = _accept(desk, request, text, inventory, confirm)
         if booking is None:
             return None
+        booking = _take_up(desk, booking)
         return lifecycle.advance(desk, booking) if wait else lifecycle.Result(booking=booking)
 
 
@@ -89,10 +90,7 @@ def find_same(desk: Desk, request: Request) -> Booking | None:
 def resume(desk: Desk, name: str) -> Result:
     """Go on where the booking stopped, whatever stopped it."""
     with _locked(desk, name, "resume"):
-        booking = _live(desk, name)
-        if booking.state in {BookingState.REQUESTED, BookingState.PLANNED}:
-            booking = _take_up(desk, booking)
-        return lifecycle.advance(desk, booking)
+        return lifecycle.advance(desk, _take_up(desk, _live(desk, name)))
 
 
 def release(desk: Desk, name: str, reason: str = "released on request") -> Result:
@@ -117,9 +115,11 @@ def drift(desk: Desk, name: str) -> tuple[Difference, ...]:
         if booking.state not in {BookingState.ACTIVE, BookingState.PROVISIONING, BookingState.QUARANTINED}:
             raise InvalidInput((f"{name}: expected a booking that is on its hosts, found one that is {booking.state}",))
         outcome = run_stack(desk, booking, "drift")
-        lost = (Difference(host=f.host, role=f.step, what=f.cause) for f in outcome.failures)
+        lost = {
+            failure.host: Difference(host=failure.host, role="ssh", what=failure.cause) for failure in outcome.failures
+        }
         found = (Difference(host=d.host, role=d.role, what=what) for d in outcome.drift for what in d.changes)
-        return (*found, *lost)
+        return (*(difference for difference in found if difference.host not in lost), *lost.values())
 
 
 def read_supply(desk: Desk, inventory: Path) -> Supply:
@@ -173,7 +173,9 @@ def _take_up(desk: Desk, booking: Booking) -> Booking:
     if booking.state is BookingState.REQUESTED:
         supply, known_hosts = supply_of(desk.home, booking.name), desk.place(booking.name).known_hosts
         booking = lifecycle.plan_booking(desk, booking, propose(desk, wish_of(booking), supply, known_hosts))
-    return lifecycle.claim(desk, booking, plan_of(booking))
+    if booking.state is BookingState.PLANNED:
+        booking = lifecycle.claim(desk, booking, plan_of(booking))
+    return booking
 
 
 def _live(desk: Desk, name: str) -> Booking:

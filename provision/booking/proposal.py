@@ -29,6 +29,7 @@ def propose(
     *,
     keep: tuple[str, ...] = (),
     held: frozenset[str] = frozenset(),
+    excluded: Mapping[str, str] | None = None,
 ) -> Plan:
     """Choose hosts that answer; each round leaves out those that did not, so it ends after at most every host.
 
@@ -39,7 +40,8 @@ def propose(
         NoCapacity: nothing is left that fits; the message has the why-not counts.
         HostFailed: a host refused our key, or shows another host key than the pinned one.
     """
-    reasons = {host: f"quarantined: {q.reason}" for host, q in desk.ledger.quarantined().items()}
+    aside = {host: f"quarantined: {q.reason}" for host, q in desk.ledger.quarantined().items()}
+    reasons = aside | dict(excluded or {})
     taken = desk.ledger.taken(wish.start_ns, wish.end_ns) | desk.ledger.overdue(desk.now_ns())
     known: dict[str, tuple[str, ...]] = {}
     while True:
@@ -67,7 +69,7 @@ def choose(
     """`match`, with a WhyNot turned into the error that commands end with."""
     found = match(wish, supply, taken=taken, excluded=excluded, keep=keep, held=held)
     if isinstance(found, WhyNot):
-        raise NoCapacity(explain(found), next_step=found.hint)
+        raise NoCapacity(explain(found))
     return found
 
 

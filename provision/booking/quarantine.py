@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from provision.booking.progress import read_journal
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 def absorb_journal(desk: Desk, booking: Booking) -> None:
     """Take over what the provider wrote about hosts it could not erase; each line counts once, whatever crashes."""
     offset = desk.ledger.journal_offset(booking.id)
+    owed: dict[str, list[Mapping[str, object]]] = {}
     for line in read_journal(desk.place(booking.name).journal, offset):
         offset = line.next_offset
         if line.value.get("event") == "quarantined":
-            _owes_erase(desk, booking, line.value)
+            owed.setdefault(str(line.value["host"]), []).append(line.value)
+    for host, debts in owed.items():
+        _owes_erase(desk, booking, host, debts)
     desk.ledger.set_journal_offset(booking.id, offset)
 
 
@@ -27,8 +30,8 @@ def set_aside(desk: Desk, booking: Booking, host: str, reason: str) -> None:
     desk.ledger.quarantine(host, reason, (f"booking {booking.name}",), booking.id, desk.now_ns(), actor=desk.actor)
 
 
-def _owes_erase(desk: Desk, booking: Booking, value: Mapping[str, object]) -> None:
-    owed = value.get("owed")
-    roles = tuple(str(role) for role in owed) if isinstance(owed, list) else (str(value.get("role", "everything")),)
-    reason = f"could not be erased: {value.get('cause', 'no cause given')}"
-    desk.ledger.quarantine(str(value["host"]), reason, roles, booking.id, desk.now_ns(), actor=desk.actor)
+def _owes_erase(desk: Desk, booking: Booking, host: str, debts: Sequence[Mapping[str, object]]) -> None:
+    """One host, one event: its roles are what it owes, and the last cause is the reason."""
+    roles = tuple(str(debt.get("role", "everything")) for debt in debts)
+    reason = f"could not be erased: {debts[-1].get('cause', 'no cause given')}"
+    desk.ledger.quarantine(host, reason, roles, booking.id, desk.now_ns(), actor=desk.actor)

@@ -82,10 +82,8 @@ def replace_hosts(desk: Desk, booking: Booking, lost: tuple[str, ...]) -> Bookin
     """Put others in the place of `lost`, in ledger and Plan; the hosts that are left stay, in their order.
 
     Raises:
-        NoCapacity: nothing else fits; the Plan is as before, and the lost hosts are set aside.
+        NoCapacity: nothing else fits; nothing was changed, so that a host which comes back is taken up again.
     """
-    for host in lost:
-        set_aside(desk, booking, host, "lost: it could not be reached")
     old = plan_of(booking)
     desk.phase("replace", ", ".join(lost))
     new = propose(
@@ -95,7 +93,10 @@ def replace_hosts(desk: Desk, booking: Booking, lost: tuple[str, ...]) -> Bookin
         desk.place(booking.name).known_hosts,
         keep=tuple(p.host.name for p in old.hosts if p.host.name not in lost),
         held=frozenset(claim.gpu_uuid for claim in desk.ledger.claims(booking.id)),
+        excluded=dict.fromkeys(lost, "unreachable"),
     )
+    for host in lost:
+        set_aside(desk, booking, host, "lost: it could not be reached")
     return adopt(desk, booking, old, new, lost)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from provision.booking.records import plan_of
 from provision.booking.survey import connection_to, pin_host_keys
-from provision.booking.workers import remove_roles
+from provision.booking.workers import sweep
 from provision.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -32,24 +32,26 @@ def restore(desk: Desk, host: str, reason: str) -> tuple[str, ...]:
                 (f"{host}: booking {booking.name!r} still uses it",), next_step="release that booking first"
             )
     for booking in owing:
-        asyncio.run(_erase(_host_of(desk, booking, host), booking))
+        _erase(_host_of(desk, booking, host), booking)
     desk.ledger.restore(host, desk.actor, reason, desk.now_ns())
     return tuple(booking.name for booking in owing)
 
 
-async def _erase(host: Host, booking: Booking) -> None:
+def _erase(host: Host, booking: Booking) -> None:
     with TemporaryDirectory() as scratch:
         known_hosts = Path(scratch) / "known_hosts"
         pin_host_keys((host,), known_hosts)
-        await remove_roles(host.name, connection_to(host, known_hosts), booking.name)
+        failed = asyncio.run(sweep({host.name: connection_to(host, known_hosts)}, booking.name))
+    for failure in failed.values():
+        raise failure
 
 
 def _host_of(desk: Desk, booking: Booking, name: str) -> Host:
-    """The host as it was planned then, or as its inventory describes it now, if another has taken its place."""
+    """The host as the inventory describes it now (its key may have been stated anew), else as it was planned."""
     from provision.booking.records import supply_of
 
-    planned = [p.host for p in plan_of(booking).hosts if p.host.name == name]
-    listed = [] if planned else [h for h in supply_of(desk.home, booking.name).hosts if h.name == name]
-    if not planned + listed:
+    listed = [host for host in supply_of(desk.home, booking.name).hosts if host.name == name]
+    planned = [planned.host for planned in plan_of(booking).hosts if planned.host.name == name]
+    if not listed + planned:
         raise InvalidInput((f"{name}: expected it in the inventory of booking {booking.name!r}, found no such host",))
-    return (planned + listed)[0]
+    return (listed + planned)[0]

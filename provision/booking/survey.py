@@ -39,25 +39,28 @@ class Surveyed:
 
 
 def pin_host_keys(hosts: Iterable[Host], known_hosts: Path) -> None:
-    """Write the known_hosts file of a booking from the keys that the inventory states.
+    """Pin the keys that the inventory states; those of hosts that were replaced stay, since they may have to be erased.
 
     Raises:
         HostFailed: the inventory states no key for a host, so nothing could be checked.
     """
-    lines = []
-    for host in hosts:
-        if host.host_key is None:
-            raise HostFailed(
-                host=host.name,
-                step="pin host key",
-                kind="host_key",
-                cause="expected its public SSH host key in the inventory (timelock_host_key), found none",
-                next_step=f"read it on {host.name} itself (cat /etc/ssh/ssh_host_ed25519_key.pub) and state it there",
-            )
-        name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
-        lines.append(f"{name} {host.host_key.strip()}\n")
+    lines = known_hosts.read_text().splitlines() if known_hosts.exists() else []
+    pinned = dict(line.split(" ", 1) for line in lines) | dict(_pin(host) for host in hosts)
     known_hosts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known_hosts.write_text("".join(sorted(set(lines))))
+    known_hosts.write_text("".join(f"{name} {key}\n" for name, key in sorted(pinned.items())))
+
+
+def _pin(host: Host) -> tuple[str, str]:
+    if host.host_key is None:
+        raise HostFailed(
+            host=host.name,
+            step="pin host key",
+            kind="host_key",
+            cause="expected its public SSH host key in the inventory (timelock_host_key), found none",
+            next_step=f"read it on {host.name} itself (cat /etc/ssh/ssh_host_ed25519_key.pub) and state it there",
+        )
+    name = host.address if host.port == 22 else f"[{host.address}]:{host.port}"
+    return name, host.host_key.strip()
 
 
 def connection_to(host: Host, known_hosts: Path) -> Connection:

@@ -1,7 +1,7 @@
 """The workers as the rest of `provision` sees them: one command line, one way to run things on hosts.
 
 The stack's provider starts the same command by itself (`WORKER_ARGV` is handed to it); this is for what happens
-outside a stack: the survey before the claim and the acceptance before ACTIVE.
+outside a stack: the survey before the claim, the acceptance before ACTIVE, and the last look at a host.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from provision.errors import HostFailed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from stacks.protocol import Connection
+    from stacks.protocol import Connection, Done, Job
     from stacks.worker import WorkerClient
 
 WORKER_ARGV = (sys.executable, "-m", "provision.deploys.worker")
+SWEEP_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,21 +56,51 @@ async def runner(connections: Mapping[str, Connection]) -> AsyncIterator[Run]:
         await asyncio.shield(client.close())
 
 
+async def sweep(connections: Mapping[str, Connection], booking: str) -> Mapping[str, HostFailed]:
+    """Take all that the hosts themselves have noted of `booking` off them; returns those that could not be cleared.
+
+    Needs neither the Plan nor the stack: a host notes what is begun on it.
+    """
+    from stacks.protocol import Job
+    from stacks.worker import WorkerClient
+
+    params = {"booking": booking, "planes": [0]}
+    jobs = [
+        Job(verb="remove", role="identity", host=host, connection=where, params=params, timeout_seconds=SWEEP_SECONDS)
+        for host, where in connections.items()
+    ]
+    async with await WorkerClient.start(WORKER_ARGV) as client:
+        failed = await asyncio.gather(*(_failure(client, job) for job in jobs))
+    return {job.host: failure for job, failure in zip(jobs, failed, strict=True) if failure}
+
+
+async def _failure(client: WorkerClient, job: Job) -> HostFailed | None:
+    try:
+        await _submit(client, job)
+    except HostFailed as failure:
+        return failure
+    return None
+
+
 async def _run(
     client: WorkerClient, connection: Connection, host: str, command: str, stdin: str, timeout_seconds: int
 ) -> Answer:
-    from stacks.errors import WorkerFailed
     from stacks.protocol import Job
 
     params = {"command": command, "stdin": stdin}
     job = Job(verb="run", host=host, connection=connection, params=params, timeout_seconds=timeout_seconds)
-    try:
-        done = await client.submit(job)
-    except WorkerFailed as error:
-        raise HostFailed(
-            host=error.host or host, step=error.step, cause=error.cause, kind=error.kind, next_step=error.next_step
-        ) from error
-    outputs = done.outputs
+    outputs = (await _submit(client, job)).outputs
     return Answer(
         stdout=str(outputs.get("stdout", "")), stderr=str(outputs.get("stderr", "")), status=int(str(outputs["status"]))
     )
+
+
+async def _submit(client: WorkerClient, job: Job) -> Done:
+    from stacks.errors import WorkerFailed
+
+    try:
+        return await client.submit(job)
+    except WorkerFailed as error:
+        raise HostFailed(
+            host=error.host or job.host, step=error.step, cause=error.cause, kind=error.kind, next_step=error.next_step
+        ) from error

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.booking.desk import Desk
     from provision.matching.model import Plan
 
-PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+PASS_ON = {"ignore_unknown_options": True}
 
 
 @click.command("ssh", context_settings=PASS_ON)
@@ -26,7 +26,10 @@ PASS_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 @click.option("--host", metavar="HOST", help="Which host; the head by default.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def ssh_command(name: str, host: str | None, command: tuple[str, ...]) -> None:
-    """Open a shell on a host of BOOKING, or run COMMAND there. Host keys are the pinned ones; ~/.ssh is not used."""
+    """Open a shell on a host of BOOKING, or run COMMAND there. Host keys are the pinned ones; ~/.ssh is not used.
+
+    Example: timelock ssh demo --host lab-a2 -- df -h
+    """
     from provision.booking.access import ssh_argv
 
     with desk() as here:
@@ -38,7 +41,7 @@ def ssh_command(name: str, host: str | None, command: tuple[str, ...]) -> None:
     _become(ssh_argv(config, host or names[0], _plain(command), terminal=terminal))
 
 
-@click.command("submit", context_settings=PASS_ON)
+@click.command("submit", context_settings={**PASS_ON, "allow_interspersed_args": False})
 @booking_argument
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def submit_command(name: str, command: tuple[str, ...]) -> None:

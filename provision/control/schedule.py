@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 LOOK_NS = 15 * 10**9
 """How often the hosts of an ACTIVE booking are looked at: do they still answer on SSH?"""
 RETRY_NS = 30 * 10**9
-"""How long a failed action rests before it is tried again."""
+"""How long an action rests after its first failure; twice as long after each further one."""
+LONGEST_REST_NS = 10 * 60 * 10**9
 
 
 class Action(StrEnum):
@@ -37,10 +38,10 @@ class Due:
     reason: str
 
 
-def due(bookings: Iterable[Booking], now_ns: int, *, tried_ns: dict[str, int]) -> tuple[Due, ...]:
-    """What is owed at `now_ns`, given when each booking was last acted upon; closing comes before opening."""
-    owed = (_owed(booking, now_ns) for booking in bookings)
-    ready = (item for item in owed if item and now_ns - tried_ns.get(item.booking, 0) >= _rest_ns(item))
+def due(bookings: Iterable[Booking], now_ns: int, *, rests_until_ns: Mapping[str, int]) -> tuple[Due, ...]:
+    """What is owed at `now_ns`, but not for bookings that rest; closing comes before opening."""
+    owed = (_owed(booking, now_ns) for booking in bookings if now_ns >= rests_until_ns.get(booking.name, 0))
+    ready = (item for item in owed if item)
     return tuple(sorted(ready, key=lambda item: (list(Action).index(item.action), item.booking)))
 
 
@@ -62,5 +63,8 @@ def _owed(booking: Booking, now_ns: int) -> Due | None:
             return None
 
 
-def _rest_ns(item: Due) -> int:
-    return LOOK_NS if item.action is Action.LOOK else RETRY_NS
+def rest_ns(action: Action, failures: int) -> int:
+    """How long a booking rests after an action that failed `failures` times running (0: it succeeded)."""
+    if failures:
+        return min(RETRY_NS << (failures - 1), LONGEST_REST_NS)
+    return LOOK_NS if action is Action.LOOK else 0

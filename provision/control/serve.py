@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from provision.booking.lock import held
 from provision.booking.records import plan_of
 from provision.control.background import lock_path
-from provision.control.schedule import Action, Due, due
+from provision.control.schedule import Action, Due, due, rest_ns
 
 if TYPE_CHECKING:
     from provision.booking.desk import Desk
@@ -38,7 +38,8 @@ Say = Callable[[str], None]
 class _Memory:
     """What one run of the control plane remembers between rounds; losing it costs a repeated look, nothing else."""
 
-    tried_ns: dict[str, int] = field(default_factory=dict)
+    rests_until_ns: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
     silent: dict[tuple[str, str], int] = field(default_factory=dict)
     running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -78,25 +79,26 @@ def _start_what_is_due(
     desk: Desk, bookings: tuple[Booking, ...], memory: _Memory, slots: asyncio.Semaphore, say: Say
 ) -> None:
     by_name = {booking.name: booking for booking in bookings}
-    for item in due(bookings, desk.now_ns(), tried_ns=memory.tried_ns):
+    for item in due(bookings, desk.now_ns(), rests_until_ns=memory.rests_until_ns):
         if item.booking in memory.running:
             continue
-        memory.tried_ns[item.booking] = desk.now_ns()
-        task = asyncio.create_task(_do(item, by_name[item.booking], memory, slots, say))
+        task = asyncio.create_task(_do(desk, item, by_name[item.booking], memory, slots, say))
         memory.running[item.booking] = task
         task.add_done_callback(lambda _, name=item.booking: memory.running.pop(name, None))  # type: ignore[misc]
 
 
-async def _do(item: Due, booking: Booking, memory: _Memory, slots: asyncio.Semaphore, say: Say) -> None:
+async def _do(desk: Desk, item: Due, booking: Booking, memory: _Memory, slots: asyncio.Semaphore, say: Say) -> None:
     async with slots:
-        if item.action is Action.LOOK:
-            lost = await _look(booking, memory)
-            if not lost:
-                return
+        lost = await _look(booking, memory) if item.action is Action.LOOK else ()
+        if lost:
             item = Due(booking=item.booking, action=Action.RESUME, reason=f"{', '.join(lost)} does not answer")
-        say(f"{item.booking}: {item.action}: {item.reason}")
-        code = await _run_command(item)
-        say(f"{item.booking}: {item.action} ended with {code}")
+        if item.action is not Action.LOOK:
+            say(f"{item.booking}: {item.action}: {item.reason}")
+            code = await _run_command(item)
+            say(f"{item.booking}: {item.action} ended with {code}")
+            memory.failures[item.booking] = memory.failures.get(item.booking, 0) + 1 if code else 0
+        rest = rest_ns(item.action, memory.failures.get(item.booking, 0))
+        memory.rests_until_ns[item.booking] = desk.now_ns() + rest
 
 
 async def _look(booking: Booking, memory: _Memory) -> tuple[str, ...]:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Protocol
 
 import gevent
 import gevent.event
 import gevent.os
 import gevent.queue
 
-from provision.deploys import reconcile
+from provision.deploys import reconcile, sweep
 from provision.deploys.errors import StepFailed
 from provision.deploys.hands import SshHands
-from provision.deploys.protocol import Cancel, Connection, Job, Reply, parse, parse_run
-from provision.deploys.reconcile import OnStep, Outcome, StepState
+from provision.deploys.protocol import Cancel, Connection, Job, Reply, RunParams, parse, parse_run
+from provision.deploys.reconcile import Hands, OnStep, Outcome, StepState
 from provision.deploys.role import Role
 from provision.deploys.role import parse as parse_role
 
@@ -34,10 +36,23 @@ class Stopped(BaseException):
         self.failure = failure
 
 
+class JobHands(Hands, Protocol):
+    """What jobs need of a host."""
+
+    def begin(self) -> None:
+        """Be ready for a job. Raises StepFailed when the host cannot be reached."""
+
+    def run(self, params: RunParams, timeout_seconds: float) -> dict[str, object]:
+        """Run any command."""
+
+    def interrupt(self) -> None:
+        """End what is under way on the host."""
+
+
 class Child:
     """Jobs of one host, in order."""
 
-    def __init__(self, hands: SshHands, send: Send) -> None:
+    def __init__(self, hands: JobHands, send: Send) -> None:
         self._hands = hands
         self._send = send
         self._waiting = deque[Job]()
@@ -126,7 +141,7 @@ class Child:
             return Outcome(outputs=self._hands.run(command, job.timeout_seconds), changes=())
         role = parse_role(job.role, job.params)
         self._hands.begin()
-        act = reconcile.apply if job.verb == "apply" else reconcile.remove
+        act = reconcile.apply if job.verb == "apply" else sweep.remove
         return act(self._hands, role, self._teller(job))
 
     def _teller(self, job: Job) -> OnStep:
@@ -169,6 +184,7 @@ def _lines(reading: int) -> Iterator[bytes]:
 
 def _post(outbox: gevent.queue.Queue[bytes], writing: int) -> None:
     """Write whole lines, one greenlet for all: a job that is stopped in the middle cannot cut one."""
-    for line in outbox:
-        while line:
-            line = line[gevent.os.nb_write(writing, line) :]
+    with suppress(BrokenPipeError):  # the worker is gone; that is seen where its requests are read
+        for line in outbox:
+            while line:
+                line = line[gevent.os.nb_write(writing, line) :]

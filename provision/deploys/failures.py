@@ -10,7 +10,7 @@ from provision.deploys.script import FAIL_MARK, NEXT_MARK
 _TAIL_LINES = 6
 _KINDS: tuple[Kind, ...] = ("step", "disk_full", "registry", "digest", "timeout", "invalid")
 
-_DISK_FULL = ("No space left on device", "ENOSPC", "You don't have enough free space")
+_DISK_FULL = ("no space left on device", "enospc", "you don't have enough free space", "disk quota exceeded")
 _ADVICE: dict[Kind, str] = {
     "unreachable": "check that the host is up and that its firewall admits this machine on the SSH port, then resume",
     "host_key": "if the host was re-installed on purpose, correct its key in the inventory; else do not trust it",
@@ -39,7 +39,7 @@ def of_command(step: str, stderr: str) -> StepFailed:
     lines = [line.rstrip() for line in stderr.splitlines() if line.strip()]
     own = [line for line in lines if not line.startswith((FAIL_MARK, NEXT_MARK))]
     kind, advice = _marks(lines)
-    if kind is None and any(mark in stderr for mark in _DISK_FULL):
+    if kind is None and any(mark in stderr.lower() for mark in _DISK_FULL):
         kind = "disk_full"
     return _failed(step, "\n".join(own[-_TAIL_LINES:]) or "failed and said nothing", kind or "step", advice)
 

@@ -96,7 +96,7 @@ class SshHands:
                 raise StepFailed(step, f"the SSH session broke: {failure!r}", kind=kind) from failure
         self._may_reconnect = False
         self._session = self._open()
-        return attempt(self._session)
+        return self._persist(step, attempt)
 
     @contextmanager
     def _named(self) -> Iterator[str]:

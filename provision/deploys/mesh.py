@@ -17,7 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from provision.deploys.item import Item
 from provision.deploys.items.files import Directory, File
 from provision.deploys.items.images import Image
-from provision.deploys.items.mesh import Live, LiveMesh, LivePeer, LivePlane, Pause, WireGuardProgram
+from provision.deploys.items.mesh import LiveMesh
+from provision.deploys.items.pause import Pause, WireGuardProgram
+from provision.deploys.items.planes import Peer as WishedPeer
+from provision.deploys.items.planes import Plane as WishedPlane
+from provision.deploys.items.planes import SeenMesh
 from provision.deploys.items.units import Unit
 from provision.deploys.places import booking_state, engine_socket, engine_unit
 from provision.deploys.role import Role, Seen
@@ -63,6 +67,11 @@ class Mesh(Role):
     planes: Annotated[tuple[Plane, ...], Field(min_length=1)]
     hosts: dict[HostName, IPv4Address]
 
+    def kept(self) -> dict[str, object]:
+        """Without peers: their keys are secret, and they go with the interface."""
+        planes = tuple(plane.model_copy(update={"peers": ()}) for plane in self.planes)
+        return self.model_copy(update={"planes": planes}).model_dump(mode="json", exclude={"booking"})
+
     def items(self) -> tuple[Item, ...]:
         """WireGuard and pause image, the files that the unit works from, the unit, and what it should have made."""
         script = self._file("mesh.sh", _script())
@@ -93,8 +102,8 @@ class Mesh(Role):
 
     def outputs(self, seen: Seen) -> dict[str, object]:
         """What carries each plane: the kernel or wireguard-go."""
-        live = Live.parse(seen["mesh"])
-        return {"wireguard": {str(index): plane.kind for index, plane in sorted(live.planes.items())}}
+        mesh = SeenMesh.parse(seen["mesh"])
+        return {"wireguard": {str(index): plane.kind for index, plane in sorted(mesh.planes.items())}}
 
     @property
     def _directory(self) -> str:
@@ -141,7 +150,7 @@ class Mesh(Role):
             name=self._name,
             address=str(self.address),
             hosts=self._hosts(),
-            planes=tuple(map(_live_plane, self.planes)),
+            planes=tuple(map(_wished, self.planes)),
         )
 
 
@@ -153,15 +162,15 @@ def _peers(plane: Plane) -> str:
     )
 
 
-def _live_plane(plane: Plane) -> LivePlane:
-    return LivePlane(
+def _wished(plane: Plane) -> WishedPlane:
+    return WishedPlane(
         index=plane.index,
         interface=plane.interface,
         listen_port=plane.listen_port,
         address=str(plane.address),
         mtu=plane.mtu,
         peers=tuple(
-            LivePeer(
+            WishedPeer(
                 host=peer.host,
                 public_key=peer.public_key,
                 preshared_key=peer.preshared_key,

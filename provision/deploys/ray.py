@@ -63,7 +63,11 @@ class Ray(Role):
     shm_bytes: Size
     object_store_bytes: Size
     pids: Annotated[int, Field(ge=256)]
-    token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,}$", repr=False)] | None = None
+    token: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{16,}$")] | None = Field(default=None, repr=False)
+
+    def kept(self) -> dict[str, object]:
+        """Without the token."""
+        return self.model_dump(mode="json", exclude={"booking", "token"})
 
     def items(self) -> tuple[Item, ...]:
         """The container."""
@@ -113,6 +117,8 @@ class Ray(Role):
             "CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in self.gpus),
             "PYTHONDONTWRITEBYTECODE": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
+            # Ray starts as many worker processes at a time as it offers CPUs; the head, which offers few, has GPUs too.
+            "RAY_worker_maximum_startup_concurrency": str(max(self.cpus, len(self.gpus), 1)),
             **({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token} if self.token else {}),
         }
 

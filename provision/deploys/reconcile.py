@@ -6,18 +6,22 @@ Knows nothing of SSH or pyinfra: it is given something that runs a script and so
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from provision.deploys import begun
 from provision.deploys.errors import StepFailed
 from provision.deploys.holders import Hold, unless_held
 from provision.deploys.item import Change, Command, Item
 from provision.deploys.role import Role, Seen
-from provision.deploys.script import observation, split
+from provision.deploys.script import BUSY_MARK, observation, settled, split
 
 StepState = Literal["start", "changed", "unchanged", "would"]
 OnStep = Callable[[str, StepState], None]
+_Parts = tuple[tuple[Item, ...], tuple[Hold, ...], tuple[Item, ...]]
+_LOOKS = 30
+"""How often a host is looked at anew while a command of a dead controller still runs on it."""
 
 
 class Hands(Protocol):
@@ -58,7 +62,8 @@ def apply(hands: Hands, role: Role, on_step: OnStep) -> Outcome:
     Raises StepFailed when a step fails, or when the host still differs after all steps went well.
     """
     items = _wished(role)
-    seen = _see(hands, items, before="\n".join(item.take() for item in items if isinstance(item, Hold)))
+    notes = (begun.note(role), *(item.take() for item in items if isinstance(item, Hold)))
+    seen = _see(hands, items, before="\n".join(notes))
     done = list[str]()
     for item, changes in _differences(items, seen):
         done.extend(_carry_out(hands, role, item, changes, on_step))
@@ -72,11 +77,8 @@ def apply(hands: Hands, role: Role, on_step: OnStep) -> Outcome:
 
 def remove(hands: Hands, role: Role, on_step: OnStep) -> Outcome:
     """Undo the role: the booking's own items, then its marks, then what no other booking holds. Idempotent."""
-    items = _wished(role)
-    marks = [item for item in items if isinstance(item, Hold)]
-    own = [item for item in reversed(items) if not item.shared and not isinstance(item, Hold)]
-    shared = [item for item in reversed(items) if item.shared]
-    seen = _see(hands, [*own, *marks])
+    own, marks, shared = _parted(role)
+    seen = _see(hands, [*own, *marks], before=settled(role.booking))
     done = list[str]()
     for item in (*own, *marks):
         done.extend(_carry_out(hands, role, item, item.removal(seen[item.label]), on_step))
@@ -90,6 +92,24 @@ def remove(hands: Hands, role: Role, on_step: OnStep) -> Outcome:
     return Outcome(outputs={}, changes=tuple(done))
 
 
+def remaining(hands: Hands, roles: Sequence[Role]) -> tuple[Role, ...]:
+    """Return those of the roles of which there is something on the host that `remove` would take away."""
+    if not roles:
+        return ()
+    parts = [_parted(role) for role in roles]
+    seen = iter(_look(hands, [item for part in parts for items in part for item in items], settled(roles[0].booking)))
+    return tuple(role for role, part in zip(roles, parts, strict=True) if _remains(role, part, seen))
+
+
+def _remains(role: Role, part: _Parts, seen: Iterator[str]) -> bool:
+    """Whether anything of a role is there that is the booking's own, or shared and nobody else's any more."""
+    own, marks, shared = ([(item, next(seen)) for item in items] for items in part)
+    held = {mark.group for (_, text), mark in zip(marks, part[1], strict=True) if set(text.split()) - {role.booking}}
+    return any(item.removal(text) for item, text in (*own, *marks)) or any(
+        item.removal(text) for item, text in shared if item.shared not in held
+    )
+
+
 def _carry_out(hands: Hands, role: Role, item: Item, changes: Sequence[Change], on_step: OnStep) -> tuple[str, ...]:
     """Do the changes of one item, tell of it, and return them as lines."""
     if changes:
@@ -97,6 +117,16 @@ def _carry_out(hands: Hands, role: Role, item: Item, changes: Sequence[Change], 
         hands.act(role.booking, item.label, [command for each in changes for command in each.commands])
     on_step(item.label, "changed" if changes else "unchanged")
     return tuple(f"{item.label}: {each.reason}" for each in changes)
+
+
+def _parted(role: Role) -> _Parts:
+    """Return the items of a role in the order of their removal: its own, its marks, what it shares."""
+    items = _wished(role)
+    return (
+        tuple(item for item in reversed(items) if not item.shared and not isinstance(item, Hold)),
+        tuple(item for item in items if isinstance(item, Hold)),
+        tuple(item for item in reversed(items) if item.shared),
+    )
 
 
 def _wished(role: Role) -> tuple[Item, ...]:
@@ -112,7 +142,14 @@ def _see(hands: Hands, items: Sequence[Item], before: str = "") -> Seen:
 
 def _look(hands: Hands, items: Sequence[Item], before: str = "") -> tuple[str, ...]:
     token = secrets.token_hex(8)
-    seen = split(hands.look(observation(items, token, before)), token)
+    script = observation(items, token, before)
+    for _ in range(_LOOKS):
+        output = hands.look(script)
+        if output.strip() != BUSY_MARK:
+            break
+    else:
+        raise StepFailed("observe", "another command of this booking still runs on the host", kind="timeout")
+    seen = split(output, token)
     if seen is None or len(seen) != len(items):
         raise StepFailed("observe", "what the host printed is cut short", next_step="try again")
     return seen

@@ -26,6 +26,15 @@ class Role(BaseModel):
 
     booking: Name
 
+    @property
+    def name(self) -> str:
+        """The role's name: that of its module."""
+        return type(self).__module__.rpartition(".")[2]
+
+    def kept(self) -> dict[str, object]:
+        """Return parameters as a host may keep them: enough to undo the role, and no secret."""
+        return self.model_dump(mode="json", exclude={"booking"})
+
     def items(self) -> tuple[Item, ...]:
         """Return what the host should have, in the order in which it is made."""
         raise NotImplementedError

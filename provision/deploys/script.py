@@ -10,8 +10,10 @@ from provision.deploys.places import RUN
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FAIL_MARK = "##timelock-fail"
 NEXT_MARK = "##timelock-next"
+BUSY_MARK = "##timelock-busy"
 _LOCK_TIMEOUT_STATUS = 75
 _NEWLINE = "\n"
+_SETTLE_SECONDS = 20
 
 # `fail KIND CAUSE NEXT` ends a command with a kind of the worker protocol and advice for the operator.
 PRELUDE = f"""\
@@ -27,6 +29,15 @@ def observation(items: Sequence[Item], token: str, before: str = "") -> str:
         parts.append(f"echo '##{token} {number}'; (\n{item.probe()}\n) 2>/dev/null </dev/null; echo")
     parts.append(f"echo '##{token} end'")
     return "\n".join(parts)
+
+
+def settled(booking: str) -> str:
+    """Return shell text that waits for the end of a command of the booking, for a while, then gives up with BUSY_MARK.
+
+    Only a dead controller's command can still run then. What it is about to make would be overlooked, and stay.
+    """
+    lock = quote(f"{RUN}/{booking}.lock")
+    return f"[ ! -e {lock} ] || flock -w {_SETTLE_SECONDS} {lock} true || {{ echo '{BUSY_MARK}'; exit; }}"
 
 
 def split(output: str, token: str) -> tuple[str, ...] | None:
@@ -48,7 +59,8 @@ def framed(command: Command, booking: str, token: str) -> str:
 
     The lock outlives a dead controller as long as the orphaned command does, so that a command of its successor waits
     for the orphan instead of meeting it. What the command leaves running does not inherit the lock. `set -e` holds for
-    the text. `token` names the run, for `interruption`.
+    the text. `token` names the run, for `interruption`. What comes on standard input is read whole before anything is
+    done: a controller that died in the middle of it has sent half a file, or half of a container's variables.
     """
     text = (
         f"timeout -k 5 {command.timeout_seconds} sh -c {quote(f': {token}; {PRELUDE}set -e{_NEWLINE}{command.text}')}"
@@ -56,6 +68,10 @@ def framed(command: Command, booking: str, token: str) -> str:
     if command.exclusive:
         lock, wait = quote(f"{RUN}/{booking}.lock"), command.timeout_seconds + 5
         text = f"mkdir -p {RUN} && flock -o -E {_LOCK_TIMEOUT_STATUS} -w {wait} {lock} {text}"
+    if command.stdin:
+        size = len(command.stdin.rstrip("\n").encode())
+        whole = f"data=$(cat); [ ${{#data}} -eq {size} ] || fail step 'what was sent is cut short' ''"
+        text = f"{whole}\nprintf '%s\\n' \"$data\" | {{ {text}; }}"
     return f"{PRELUDE}{text}\ncase $? in\n{_verdicts(command.timeout_seconds)}esac"
 
 

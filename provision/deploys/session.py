@@ -28,7 +28,7 @@ from provision.deploys.item import Command, quote
 from provision.deploys.protocol import Connection
 
 BROKEN = (EOFError, OSError, SSHException, PyinfraError)
-LOOK_TIMEOUT_SECONDS = 30
+LOOK_TIMEOUT_SECONDS = 60
 GRACE_SECONDS = 10
 """The host keeps the time limit of what runs on it; this end waits that much longer for the verdict."""
 

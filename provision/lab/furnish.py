@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from provision.lab.devices import DeviceNumber
+from provision.lab.keys import make_key_pair
 from provision.lab.tool import run
 
 DISK_BYTES = 24 * 2**30
@@ -56,7 +57,7 @@ def write_identity(upper: Path, *, name: str, authorized_key: str) -> None:
     write(upper / "root/.ssh/authorized_keys", authorized_key, mode=0o600)
     (upper / "root").chmod(0o700)
     (upper / "root/.ssh").chmod(0o700)
-    _make_host_key(upper / "etc/ssh/ssh_host_ed25519_key", name)
+    make_key_pair(upper / "etc/ssh/ssh_host_ed25519_key", name)
 
 
 def write_network(upper: Path, *, hosts: str, package_proxy: str) -> None:
@@ -86,16 +87,3 @@ def write(path: Path, text: str, *, mode: int = 0o644) -> None:
         file.write(text)
     if stat.S_IMODE(path.stat().st_mode) != mode:
         path.chmod(mode)
-
-
-def _make_host_key(key: Path, name: str) -> None:
-    public = key.with_suffix(".pub")
-    if key.exists() and public.exists():
-        return
-    key.parent.mkdir(parents=True, exist_ok=True)
-    partial = key.with_name(".new_host_key")
-    for path in (partial, partial.with_suffix(".pub")):
-        path.unlink(missing_ok=True)
-    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", partial], timeout_seconds=TOOL_LIMIT_SECONDS)
-    partial.with_suffix(".pub").rename(public)
-    partial.rename(key)

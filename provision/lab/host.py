@@ -1,6 +1,6 @@
 """One lab host: a container that boots a whole Debian, with a disk, an identity and GPUs of its own.
 
-Seen from inside it is what a supplier's machine is. Nothing here waits for it to be ready: that is `lab`'s business.
+Seen from inside it is what a supplier's machine is.
 """
 
 from __future__ import annotations
@@ -8,11 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.errors import HostFailed
 from provision.lab import detached, furnish
 from provision.lab.cgroups import Group, hierarchies
 from provision.lab.devices import DeviceNumber
 from provision.lab.gpus import gpu_devices
 from provision.lab.network import PROXY_PORT, Network, know_host
+from provision.lab.ready import wait_for_ssh
+
+BOOT_LIMIT_SECONDS = 60.0
+LAST_LINES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,17 @@ def start(host: LabHost) -> None:
         "unified_only": len(group.hierarchies) == 1,
     }
     detached.start("provision.lab.launcher", task, procs_files=group.procs_files(), log=host.console)
+
+
+def boot(host: LabHost) -> None:
+    """Start the host unless it lives, and wait for SSH; raises HostFailed with what its console said last."""
+    if not host.alive():
+        start(host)
+    if wait_for_ssh(host.address, limit_seconds=BOOT_LIMIT_SECONDS, alive=host.alive):
+        return
+    said = host.console.read_text(errors="replace").splitlines() if host.console.exists() else []
+    cause = "\n".join((f"expected SSH to answer at {host.address}, it does not:", *said[-LAST_LINES:]))
+    raise HostFailed(host=host.name, step="start", cause=cause, next_step=f"read {host.console}")
 
 
 def stop(host: LabHost) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from provision.lab.gpus import gpu_uuid
 from provision.lab.host import LabHost
 from provision.lab.network import REGISTRY_PORT
@@ -58,6 +60,13 @@ def inventory(
         for host in hosts
     }
     return {"all": {"vars": shared, "children": {"lab": {"hosts": entries}}}}
+
+
+def write_inventory(path: Path, content: dict[str, Any]) -> None:
+    """Write the inventory so that a reader sees the old or the new one, whole."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(yaml.safe_dump(content, sort_keys=False))
+    partial.replace(path)
 
 
 def machine_share() -> tuple[int, int]:

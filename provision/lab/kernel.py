@@ -97,6 +97,16 @@ def attach_loop(backing: Path) -> tuple[str, int]:
     raise OSError(errno.EBUSY, f"no loop device could be had for {backing} in {LOOP_ATTEMPTS} attempts")
 
 
+def spare_watchers(wanted: int) -> int:
+    """Say how many of `wanted` inotify instances this user can still have, by having them for a moment."""
+    got: list[int] = []
+    while len(got) < wanted and (descriptor := _libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+        got.append(descriptor)
+    for descriptor in got:
+        os.close(descriptor)
+    return len(got)
+
+
 def forbid_what_no_host_needs(machine: str) -> None:
     """Refuse, to this process and all it starts, system calls that reach the machine rather than the host.
 

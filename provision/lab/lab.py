@@ -12,28 +12,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
-from provision.errors import HostFailed, InvalidInput
+from provision.errors import InvalidInput
 from provision.home import Home
 from provision.lab import host as host_room
 from provision.lab import machine, network, remains, services
 from provision.lab.gpus import wake_devices
 from provision.lab.host import LabHost
 from provision.lab.image import host_image
-from provision.lab.inventory import inventory, machine_share
+from provision.lab.inventory import inventory, machine_share, write_inventory
+from provision.lab.keys import make_key_pair
 from provision.lab.lock import lab_lock
 from provision.lab.network import Network
 from provision.lab.numbers import hold_number, release_number
-from provision.lab.ready import answers_ssh, wait_for_ssh
+from provision.lab.ready import answers_ssh
 from provision.lab.state import HostRecord, LabState, read_state, write_state
 from provision.lab.status import LabStatus, host_status
-from provision.lab.tool import run
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,20}")
-START_LIMIT_SECONDS = 60.0
-KEYGEN_LIMIT_SECONDS = 30.0
-LAST_LINES = 8
 
 Progress = Callable[[str], None]
 
@@ -90,7 +85,8 @@ class Lab:
             state = self._remember(hosts, gpus, tree)
             for device in wake_devices(max(record.gpus for record in state.hosts)):
                 progress(f"/dev/{device}: this machine has no such console, so the device will not open in the hosts")
-            self._make_keys()
+            machine.require_watchers(sum(not host.alive() for host in self.hosts))
+            make_key_pair(self.key_file, f"timelock lab {self.name}")
             network.up(Network(number=state.number))
             self._start_all(state, progress)
             self._write_inventory(state)
@@ -104,6 +100,7 @@ class Lab:
             if number is not None:
                 progress(f"lab {self.name}: ending its hosts")
                 remains.clear(number)
+            services.stop_registry(self.place)
             remains.remove_files(self.place)
             release_number(self.place)
 
@@ -128,7 +125,7 @@ class Lab:
     def start_host(self, name: str) -> None:
         """Start a dead host again and wait for SSH; raises HostFailed, Locked."""
         with lab_lock(self.place, "lab start"):
-            _start(self.host(name))
+            host_room.boot(self.host(name))
 
     def _host(self, number: int, record: HostRecord) -> LabHost:
         place = self.place / "hosts" / record.name
@@ -150,17 +147,6 @@ class Lab:
             write_state(self._state_file, state)
         return state
 
-    def _make_keys(self) -> None:
-        if self.key_file.with_suffix(".pub").exists():
-            return
-        self.key_file.parent.mkdir(exist_ok=True, mode=0o700)
-        self.key_file.unlink(missing_ok=True)
-        comment = f"timelock lab {self.name}"
-        run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", self.key_file],
-            timeout_seconds=KEYGEN_LIMIT_SECONDS,
-        )
-
     def _start_all(self, state: LabState, progress: Progress) -> None:
         """Start hosts and services side by side; the first failure is raised after all have been tried."""
         own = Network(number=state.number)
@@ -176,7 +162,7 @@ class Lab:
         if host.alive() and answers_ssh(host.address):
             return
         host_room.prepare(host, authorized_key=self.key_file.with_suffix(".pub").read_text())
-        _start(host)
+        host_room.boot(host)
         progress(f"{host.name}: up at {host.address}")
 
     def _write_inventory(self, state: LabState) -> None:
@@ -191,24 +177,4 @@ class Lab:
             cpus=cpus,
             memory_bytes=memory_bytes,
         )
-        partial = self.inventory_file.with_suffix(".partial")
-        partial.write_text(yaml.safe_dump(content, sort_keys=False))
-        partial.replace(self.inventory_file)
-
-
-def _start(host: LabHost) -> None:
-    """Start the host unless it lives, and wait for SSH; raises HostFailed with what its console said last."""
-    if not host.alive():
-        host_room.start(host)
-    if not wait_for_ssh(host.address, limit_seconds=START_LIMIT_SECONDS, alive=host.alive):
-        said = (
-            "\n".join(host.console.read_text(errors="replace").splitlines()[-LAST_LINES:])
-            if host.console.exists()
-            else ""
-        )
-        raise HostFailed(
-            host=host.name,
-            step="start",
-            cause=f"expected SSH to answer at {host.address}, it does not:\n{said}",
-            next_step=f"read {host.console}",
-        )
+        write_inventory(self.inventory_file, content)

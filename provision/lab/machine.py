@@ -14,10 +14,11 @@ from provision.errors import InvalidInput, MachineCannot
 from provision.home import Home
 from provision.lab.cgroups import hierarchies
 from provision.lab.gpus import gpu_devices
-from provision.lab.kernel import ARCHITECTURES
+from provision.lab.kernel import ARCHITECTURES, spare_watchers
 from provision.lab.tool import run
 
 MAX_HOSTS = 64
+WATCHERS_PER_HOST = 10
 NEEDED_BYTES_PER_HOST = 2_000_000_000
 # Programs and the Debian packages they come from.
 TOOLS = {
@@ -60,6 +61,17 @@ def require_root() -> None:
         raise MachineCannot(
             f"a lab makes hosts of namespaces and mounts: expected root, found user {os.geteuid()}",
             next_step="run it as root, or with sudo",
+        )
+
+
+def require_watchers(hosts: int) -> None:
+    """Raise MachineCannot where so many more hosts could not watch files: their systemd would not start."""
+    wanted = hosts * WATCHERS_PER_HOST
+    spare = spare_watchers(wanted)
+    if spare < wanted:
+        raise MachineCannot(
+            f"expected {wanted} inotify instances for {hosts} more hosts, found {spare} left on this machine",
+            next_step="take labs down that are not needed, or sysctl -w fs.inotify.max_user_instances=1024",
         )
 
 

@@ -60,6 +60,11 @@ def start_registry(home: Home, place: Path, network: Network, progress: Progress
         registry.push(image.layout, image.reference)
 
 
+def stop_registry(place: Path) -> None:
+    """Stop the registry that was started for the lab in `place`, also where it never got into the lab's group."""
+    _registry_process(place).stop()
+
+
 def proxy_alive(network: Network) -> bool:
     """Say whether the package proxy listens."""
     return listens(network.controller, PROXY_PORT)
@@ -69,9 +74,13 @@ def _adopt(place: Path, network: Network) -> None:
     """Take the registry's process into the lab's group, so that clearing the group ends it too."""
     group = _group(network, "registry")
     group.create()
-    pid = Daemon(pid_file=place / "registry" / "pid", log=place / "registry" / "log").pid
+    pid = _registry_process(place).pid
     if pid is not None:
         (group.unified / "cgroup.procs").write_text(str(pid))
+
+
+def _registry_process(place: Path) -> Daemon:
+    return Daemon(pid_file=place / "registry" / "pid", log=place / "registry" / "log")
 
 
 def _group(network: Network, name: str) -> Group:

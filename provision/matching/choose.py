@@ -89,7 +89,7 @@ class Search:
         """Return the best complete set under a limit, by `Choice.order`."""
         best: Choice | None = None
         for start in self.starts:
-            if best is None or self._lowest_rate(start, limit) <= best.rate:
+            if best is None or self._lower_bound(start, limit) <= (best.unmet, best.rate):
                 choice = self._complete(start, limit)
                 if choice and (best is None or choice.order < best.order):
                     best = choice
@@ -106,11 +106,14 @@ class Search:
         yield self._grow(start, rest[np.argsort(self._table.rtt(rest, start[0]), kind="stable")], limit)
 
     def _complete(self, start: tuple[int, ...], limit: int) -> Choice | None:
-        """Return the first complete set grown from `start`; none is tried where all hosts around are too few."""
+        """Return the first set grown from all of `start` that reaches the goal, if the hosts around are enough."""
         table, rest = self._table, self._around(start, limit)
         if table.offer[list(start)].sum() + table.offer[rest].sum() < self._goal.count:
             return None
-        return next((choice for choice in self._grown(start, rest, limit) if choice.count >= self._goal.count), None)
+        for choice in self._grown(start, rest, limit):
+            if choice.count >= self._goal.count and len(choice.members) >= len(start):
+                return choice
+        return None
 
     def _tightened(self, start: tuple[int, ...], worst: int) -> int:
         """Return the smallest limit, up to `worst`, under which a complete set grows from `start`."""
@@ -121,13 +124,13 @@ class Search:
             least, worst = (least, choice.worst_rtt_ns) if choice else (middle + 1, worst)
         return worst
 
-    def _lowest_rate(self, start: tuple[int, ...], limit: int) -> int:
-        """Return what the cheapest hosts around `start` cost, near each other or not: a lower bound."""
+    def _lower_bound(self, start: tuple[int, ...], limit: int) -> tuple[int, int]:
+        """Return unmet preferences and rate of the best hosts around `start`, as if all were near each other."""
         table = self._table
         places = np.concatenate((np.array(start, dtype=np.int64), self._around(start, limit)))
         before = np.cumsum(table.offer[places]) - table.offer[places]
         used = np.clip(self._goal.count - before, 0, table.offer[places])
-        return int((used * table.price[places]).sum())
+        return int(table.unmet[places][used > 0].sum()), int((used * table.price[places]).sum())
 
     def _around(self, start: tuple[int, ...], limit: int) -> Column:
         """Return the usable places within the limit of each of `start`, cheapest first."""

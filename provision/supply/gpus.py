@@ -26,7 +26,7 @@ def gpus_of(value: object) -> tuple[Gpu, ...]:
     """
     listed = values.structured(value)
     if not isinstance(listed, list):
-        raise ValueError(f"expected a list of GPUs, each with {', '.join(FIELDS)}; found {value!r}")
+        raise ValueError(f"expected a list of GPUs, each with {', '.join(FIELDS)}; found {values.shown(value)}")
     problems: list[str] = []
     found = [_gpu(item, f"[{place}]", problems) for place, item in enumerate(listed)]
     problems = problems or list(_repeated(found))
@@ -37,7 +37,7 @@ def gpus_of(value: object) -> tuple[Gpu, ...]:
 
 def _gpu(item: object, place: str, problems: list[str]) -> Gpu:
     if not isinstance(item, Mapping):
-        problems.append(f"{place}: expected a mapping with {', '.join(FIELDS)}; found {item!r}")
+        problems.append(f"{place}: expected a mapping with {', '.join(FIELDS)}; found {values.shown(item)}")
         item = {}
     for name in item:
         if name not in FIELDS:

@@ -45,7 +45,7 @@ def _read(path: Path) -> tuple[Supply, bool]:
 
     reading = read(path)
     if reading.problems:
-        raise InvalidInput(tuple(f"{path}: {problem}" for problem in reading.problems))
+        raise InvalidInput(reading.problems)
     desk = Desk(path=path, where=reading.where)
     hosts, site_rtt, registry = hosts_of(reading, desk), site_rtt_of(reading, desk), registry_of(reading, desk)
     desk.raise_if_any()

@@ -18,12 +18,14 @@ from ansible.errors import AnsibleError
 from ansible.inventory.helpers import get_group_vars, sort_groups
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.inventory import script
 from ansible.plugins.loader import inventory_loader
 from ansible.plugins.vars import host_group_vars
 from ansible.template import Templar
 from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
 
+from provision.supply import limited
 from provision.supply.variables import OF_ALL, Reading
 
 PLUGIN_OF = {".yaml": "yaml", ".yml": "yaml", ".json": "yaml", ".ini": "ini", ".toml": "toml"}
@@ -37,12 +39,13 @@ _REFERENCE = re.compile(r"\{\{\s*[A-Za-z_][\w.]*\s*\}\}")
 
 def read(path: Path) -> Reading:
     """Return the variables of all hosts in an inventory (a file, a script or a folder of these)."""
+    script.subprocess = limited  # Ansible waits for a script without a limit, and keeps what files it found last time
     host_group_vars.FOUND.clear()
     host_group_vars.NAK.clear()
     with DeferredWarningContext(variables={}) as warnings:
         manager = _Manager(_Loader(), sources=[str(path.absolute())])
-        problems = [_told(warning.event) for warning in warnings.get_warnings() if _serious(warning.event)][:1]
-        merge = _Merge(manager)
+        problems = [_told(warning.event, path) for warning in warnings.get_warnings() if _serious(warning.event)][:1]
+        merge = _Merge(manager, path)
         hosts = tuple(merge.hosts(problems))
     return Reading(
         shared=merge.shared,
@@ -87,8 +90,9 @@ class _Manager(InventoryManager):  # type: ignore[misc]
 class _Merge:
     """Merges the variables of groups and hosts in Ansible's order of precedence, each chain of groups once."""
 
-    def __init__(self, manager: _Manager) -> None:
+    def __init__(self, manager: _Manager, path: Path) -> None:
         self._manager = manager
+        self._path = path
         self._of_groups: dict[tuple[str, ...], dict[str, Any]] = {}
         self.lasting = True
         self.shared: Mapping[str, object] = {}
@@ -100,14 +104,14 @@ class _Merge:
             of_all = self._groups([self._manager.groups["all"]])
             self.shared = self._rendered(of_all, {name: of_all[name] for name in OF_ALL if name in of_all})
         except AnsibleError as error:
-            problems.append(_one_line(str(error)))
+            problems.append(_failed(error, self._path))
         for host in self._manager.hosts.values():
             try:
                 variables = self._host(host)
                 ours = {str(name): value for name, value in variables.items() if name.startswith(PREFIXES)}
                 yield str(host.name), self._rendered(variables, _without(ours, of_all))
             except AnsibleError as error:
-                problems.append(_one_line(str(error)))
+                problems.append(_failed(error, self._path))
 
     def _host(self, host: Any) -> dict[str, Any]:
         variables = combine_vars(self._groups(host.get_groups()), host.get_vars())
@@ -135,7 +139,7 @@ class _Merge:
         return get_vars_from_inventory_sources(self._manager._loader, self._manager._sources, entities, "task")
 
     def _rendered(self, variables: dict[str, Any], ours: dict[str, Any]) -> Mapping[str, object]:
-        """Render the templates among our variables with all others; what a script returned is never rendered."""
+        """Render the templates among our variables, with the help of all others."""
         templated = [name for name, value in ours.items() if _is_template(value)]
         if templated:
             self.lasting = self.lasting and all(_refers_only(value) for value in variables.values())
@@ -171,7 +175,7 @@ def _refers_only(value: object) -> bool:
 
 def _where(value: object) -> str:
     """Return 'path:line' of a value, '' where Ansible does not know."""
-    origin = Origin.get_tag(value)
+    origin = value if isinstance(value, Origin) else Origin.get_tag(value)
     if origin is None or not origin.path:
         return ""
     return f"{origin.path}:{origin.line_num}" if origin.line_num else str(origin.path)
@@ -181,13 +185,22 @@ def _serious(event: Any) -> bool:
     return str(event.msg).startswith(_SERIOUS)
 
 
-def _told(event: Any) -> str:
-    """Return an event of Ansible's with its causes, on one line."""
-    messages = [str(event.msg)]
-    while event.chain:
-        event = event.chain.event
-        messages.append(str(event.msg))
-    return _one_line(" ".join(messages))
+def _told(event: Any, path: Path) -> str:
+    """Return an event of Ansible's with its causes, on one line, after the place where the first cause lies."""
+    events = [event]
+    while events[-1].chain:
+        events.append(events[-1].chain.event)
+    contexts = " ".join(str(one.formatted_source_context) for one in events if one.formatted_source_context)
+    place = re.search(r"Origin: (/[^\n]+?)(?::\d+)?\n", contexts)
+    return f"{place[1] if place else path}: {_one_line(' '.join(str(one.msg) for one in events))}"
+
+
+def _failed(error: AnsibleError, path: Path) -> str:
+    """Return an error of Ansible's on one line, after the place of what it was raised for."""
+    cause: BaseException | None = error
+    while cause is not None and not _where(getattr(cause, "obj", None)):
+        cause = cause.__cause__ or cause.__context__
+    return f"{_where(getattr(cause, 'obj', None)) or path}: {_one_line(str(error))}"
 
 
 def _one_line(text: str) -> str:

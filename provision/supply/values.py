@@ -19,6 +19,7 @@ ACCESS_RTT_NS = units.parse_rtt("0.1ms")
 SOC2_VALID_DAYS = 365
 HIGHEST_PRICE_MICROS = 10**12
 MOST = 10**6
+LONGEST_SHOWN = 80
 
 HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9 ._-]{0,62}")
@@ -34,10 +35,18 @@ class Missing:
         return "nothing"
 
 
+def shown(value: object) -> str:
+    """Describe a value for a message, shortly; of one that Ansible keeps encrypted only that it is so."""
+    if not isinstance(value, (str, int, float, list, dict, date, Missing)):
+        return type(value).__name__
+    written = repr(value)
+    return written if len(written) <= LONGEST_SHOWN else f"{written[:LONGEST_SHOWN]}…"
+
+
 def text(value: object) -> str:
     """Read text; a number counts as such, since an INI file cannot tell them apart."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise ValueError(f"expected text, found {value!r}")
+        raise ValueError(f"expected text, found {shown(value)}")
     return str(value).strip() if isinstance(value, str) else str(int(value))
 
 
@@ -46,7 +55,7 @@ def matching(pattern: re.Pattern[str], expected: str) -> Callable[[object], str]
 
     def read(value: object) -> str:
         if isinstance(value, Missing) or not pattern.fullmatch(text(value)):
-            raise ValueError(f"expected {expected}, found {value!r}")
+            raise ValueError(f"expected {expected}, found {shown(value)}")
         return text(value)
 
     return read
@@ -62,7 +71,7 @@ def whole(value: object, least: int, most: int) -> int:
     """Read a whole number between two bounds."""
     digits = "" if isinstance(value, Missing) else text(value)
     if not (digits.isascii() and digits.isdigit()) or not least <= int(digits[:20]) <= most:
-        raise ValueError(f"expected a whole number from {least} to {most}, found {value!r}")
+        raise ValueError(f"expected a whole number from {least} to {most}, found {shown(value)}")
     return int(digits)
 
 
@@ -101,7 +110,7 @@ def price(value: object) -> tuple[int, str]:
     micros, currency = units.parse_money(_quantity(value, "a price such as 2.10 EUR"))
     if micros > HIGHEST_PRICE_MICROS:
         highest = units.format_money(HIGHEST_PRICE_MICROS, currency)
-        raise ValueError(f"expected at most {highest}, found {value!r}")
+        raise ValueError(f"expected at most {highest}, found {shown(value)}")
     return micros, currency
 
 
@@ -118,7 +127,7 @@ def host_key(value: object) -> str | None:
     """Read a public host key as in known_hosts, without its comment."""
     found = _HOST_KEY.fullmatch(text(value))
     if not found:
-        raise ValueError(f"expected a public key such as 'ssh-ed25519 AAAA…', found {value!r}")
+        raise ValueError(f"expected a public key such as 'ssh-ed25519 AAAA…', found {shown(value)}")
     return found[1]
 
 
@@ -128,7 +137,7 @@ def networks(value: object) -> tuple[str, ...]:
     try:
         return tuple(str(ipaddress.ip_network(str(item))) for item in (listed if isinstance(listed, list) else [value]))
     except ValueError as error:
-        raise ValueError(f"expected networks such as [10.0.0.0/24], found {value!r} ({error})") from error
+        raise ValueError(f"expected networks such as [10.0.0.0/24], found {shown(value)} ({error})") from error
 
 
 def file_beside(inventory: Path) -> Callable[[object], str]:
@@ -137,7 +146,7 @@ def file_beside(inventory: Path) -> Callable[[object], str]:
 
     def read(value: object) -> str:
         if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"expected the name of a file, found {value!r}")
+            raise ValueError(f"expected the name of a file, found {shown(value)}")
         return str(folder / Path(str(value)).expanduser())
 
     return read
@@ -148,7 +157,7 @@ def site_rtt(value: object) -> dict[tuple[str, str], int]:
     table = structured(value)
     pairs: dict[tuple[str, str], int] = {}
     if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
-        raise ValueError(f"expected {{site: {{site: 3ms}}}}, found {value!r}")
+        raise ValueError(f"expected {{site: {{site: 3ms}}}}, found {shown(value)}")
     for one, row in table.items():
         for other, measured in row.items():
             pair = (min(str(one), str(other)), max(str(one), str(other)))
@@ -163,10 +172,10 @@ def structured(value: object) -> object:
     try:
         return json.loads(value)
     except json.JSONDecodeError as error:
-        raise ValueError(f"expected JSON, found {value!r} ({error})") from error
+        raise ValueError(f"expected JSON, found {shown(value)} ({error})") from error
 
 
 def _quantity(value: object, expected: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"expected {expected}, found {value!r}")
+        raise ValueError(f"expected {expected}, found {shown(value)}")
     return str(value).strip()

@@ -63,8 +63,10 @@ def test_addresses_and_ports(spec: BookingSpec) -> None:
 @given(st.integers(2, 30))
 def test_no_two_peers_may_send_from_one_address(hosts: int) -> None:
     spec = booking_spec(hosts)
+    made = by_name(spec)
     for host in spec.hosts:
-        peers = params(spec, f"{host.name}.mesh")["planes"][0]["peers"]
+        found: Any = made[f"{host.name}.mesh"].params
+        peers = found["planes"][0]["peers"]
         allowed = [ip_network(net) for peer in peers for net in peer["allowed_ips"]]
         assert len(set(allowed)) == len(allowed) == 2 * (hosts - 1)
         assert not any(ip_address(f"10.88.0.{host.mesh_index}") in net for net in allowed)

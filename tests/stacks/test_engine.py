@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -346,7 +347,8 @@ class Operating:
     def kill(self) -> None:
         """Kill -9 everything, at once."""
         for pid in self.pids().values():
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # one ends by itself when another is killed
+                os.kill(pid, signal.SIGKILL)
         self.close()
 
     def __enter__(self) -> Self:
@@ -379,7 +381,8 @@ class TestCutOff:
             assert set(pids) == {"operate", "runner", "cli", "provider", "worker"}
             for name, pid in pids.items():
                 if victims in ("all", name):
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
             operating.close()
         until(lambda: not any(map(alive, pids.values())), f"all processes are gone: {pids}")
         hosts.clear("lab-a2", f"{role}.hang")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pulumi
 import pytest
 from pulumi.runtime import rpc
 from pulumi.runtime.mocks import MockCallArgs, MockResourceArgs, Mocks
+from pulumi.runtime.stack import wait_for_rpcs
 
 from stacks.booking import BookingSpec
 from stacks.program import Registrar, urn_of
@@ -30,19 +33,33 @@ class Host(Mocks):
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Pulumi's mocks want an event loop in each thread that they run in, and would leave open what they make."""
+    made, of_thread = asyncio.new_event_loop(), asyncio.new_event_loop()
+    asyncio.set_event_loop(made)
+    with ThreadPoolExecutor(1, initializer=asyncio.set_event_loop, initargs=(of_thread,)) as executor:
+        made.set_default_executor(executor)
+        yield made
+    asyncio.set_event_loop(None)
+    made.close()
+    of_thread.close()
+
+
+@pytest.fixture
+def host(loop: asyncio.AbstractEventLoop) -> Host:
     mocks = Host()
     pulumi.runtime.set_mocks(mocks, project="timelock", stack="demo", preview=False)
-    yield mocks
-    pulumi.runtime.set_mocks(Host(), project="timelock", stack="demo", preview=False)
+    return mocks
 
 
-def register(spec: BookingSpec) -> None:
-    pulumi.runtime.test(lambda: pulumi.Output.from_input(_registered(spec)))()
+@pytest.fixture
+def registered(host: Host, loop: asyncio.AbstractEventLoop, spec: BookingSpec) -> Host:
+    async def register() -> None:
+        await Registrar(spec, b"secret").register()
+        await wait_for_rpcs()
 
-
-async def _registered(spec: BookingSpec) -> None:
-    await Registrar(spec, b"secret").register()
+    loop.run_until_complete(register())
+    return host
 
 
 def secret_peer(params: Any) -> Any:
@@ -51,20 +68,18 @@ def secret_peer(params: Any) -> Any:
     return rpc.unwrap_rpc_secret(params)["planes"][0]["peers"][0]
 
 
-def test_every_role_of_every_host_is_registered(host: Host, spec: BookingSpec) -> None:
-    register(spec)
-    assert len(host.seen) == 14
-    assert host.seen["lab-a2.firewall"].typ == "timelock:host:Firewall"
-    assert host.seen["lab-a2.firewall"].inputs["host"] == "lab-a2"
+def test_every_role_of_every_host_is_registered(registered: Host) -> None:
+    assert len(registered.seen) == 14
+    assert registered.seen["lab-a2.firewall"].typ == "timelock:host:Firewall"
+    assert registered.seen["lab-a2.firewall"].inputs["host"] == "lab-a2"
 
 
-def test_outputs_and_keys_are_filled_in(host: Host, spec: BookingSpec) -> None:
-    register(spec)
-    one, other = (secret_peer(host.seen[name].inputs["params"]) for name in ("lab-a1.mesh", "lab-a2.mesh"))
+def test_outputs_and_keys_are_filled_in(registered: Host) -> None:
+    one, other = (secret_peer(registered.seen[name].inputs["params"]) for name in ("lab-a1.mesh", "lab-a2.mesh"))
     assert one["public_key"] == "key of lab-a2.identity"
     assert other["public_key"] == "key of lab-a1.identity"
-    assert host.seen["lab-a2.ray"].inputs["params"]["head_session"] == "session of lab-a1.ray"
-    assert host.seen["lab-a1.ray"].inputs["params"].get("head_session") is None
+    assert registered.seen["lab-a2.ray"].inputs["params"]["head_session"] == "session of lab-a1.ray"
+    assert registered.seen["lab-a1.ray"].inputs["params"].get("head_session") is None
     assert one["preshared_key"] == other["preshared_key"]
 
 

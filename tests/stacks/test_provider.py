@@ -285,19 +285,23 @@ def _creates(driver: Driver) -> bool:
     return True
 
 
-def test_it_ends_with_whoever_started_it(tmp_path: Path, hosts: FakeHosts) -> None:
+@pytest.mark.parametrize("when", ["early", "late"])
+def test_it_ends_with_whoever_started_it(hosts: FakeHosts, when: str) -> None:
     script = (
         "import os, subprocess, sys, time\n"
         "p = subprocess.Popen([sys.executable, '-c', 'from stacks.provider import main; main()', '127.0.0.1:1'],"
-        " stdout=subprocess.PIPE)\n"
-        "p.stdout.readline()\n"
+        " stdin=subprocess.PIPE, stdout=subprocess.PIPE)\n"
         "print(p.pid, flush=True)\n"
+        "if sys.argv[1] == 'late': p.stdout.readline(), print('serves', flush=True)\n"
         "time.sleep(600)\n"
     )
     environ = {**os.environ, "TIMELOCK_WORKER": json.dumps(hosts.argv)}
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environ) as parent:
+    command = [sys.executable, "-c", script, when]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as parent:
         assert parent.stdout is not None
         provider = int(parent.stdout.readline())
+        if when == "late":
+            parent.stdout.readline()
         parent.kill()
     until(lambda: not alive(provider), "the provider ends when its parent was killed")
 

@@ -153,7 +153,9 @@ class Prefetch:
         if seen in ("", "there", "inactive"):
             return ()
         unit = quote(self._unit)
-        return (change("no longer wanted", f"systemctl stop {unit} || :\nsystemctl reset-failed {unit} 2>/dev/null || :"),)
+        return (
+            change("no longer wanted", f"systemctl stop {unit} || :\nsystemctl reset-failed {unit} 2>/dev/null || :"),
+        )
 
     @property
     def _unit(self) -> str:

@@ -45,8 +45,9 @@ def test_free_lock_has_no_holder(path: Path) -> None:
 
 
 def test_second_is_told_who_holds_it_and_since_when(path: Path, other: subprocess.Popen[str]) -> None:
-    with pytest.raises(Locked, match=rf"demo: held by `timelock book demo` \(pid {other.pid}\) since 20"), held(
-        path, operation="y"
+    with (
+        pytest.raises(Locked, match=rf"demo: held by `timelock book demo` \(pid {other.pid}\) since 20"),
+        held(path, operation="y"),
     ):
         pass
 

@@ -6,7 +6,7 @@ import pytest
 
 from provision.booking.lifecycle import LEAD_NS
 from provision.booking.model import Booking, BookingState
-from provision.control.schedule import LOOK_NS, RETRY_NS, Action, due
+from provision.control.schedule import LONGEST_REST_NS, LOOK_NS, RETRY_NS, Action, due, rest_ns
 
 HOUR = 3600 * 10**9
 START, END = 100 * HOUR, 102 * HOUR
@@ -48,17 +48,25 @@ def booking(state: BookingState, name: str = "demo") -> Booking:
     ],
 )
 def test_owed(state: BookingState, now_ns: int, action: Action | None) -> None:
-    found = due([booking(state)], now_ns, tried_ns={})
+    found = due([booking(state)], now_ns, rests_until_ns={})
     assert [item.action for item in found] == ([action] if action else [])
 
 
-def test_what_failed_rests_before_it_is_tried_again() -> None:
+def test_a_booking_that_rests_is_left_alone() -> None:
     closing = [booking(BookingState.CLOSING)]
-    assert due(closing, START + RETRY_NS - 1, tried_ns={"demo": START}) == ()
-    assert len(due(closing, START + RETRY_NS, tried_ns={"demo": START})) == 1
-    assert len(due([booking(BookingState.ACTIVE)], START + LOOK_NS, tried_ns={"demo": START})) == 1
+    assert due(closing, START - 1, rests_until_ns={"demo": START}) == ()
+    assert len(due(closing, START, rests_until_ns={"demo": START})) == 1
+    assert len(due(closing, START - 1, rests_until_ns={"other": START})) == 1
+
+
+def test_each_failure_rests_twice_as_long_up_to_a_limit() -> None:
+    rests = [rest_ns(Action.RESUME, failures) for failures in range(1, 12)]
+    assert rests[:3] == [RETRY_NS, 2 * RETRY_NS, 4 * RETRY_NS]
+    assert rests[-1] == LONGEST_REST_NS
+    assert rest_ns(Action.LOOK, 0) == LOOK_NS
+    assert rest_ns(Action.RESUME, 0) == 0
 
 
 def test_closing_comes_before_opening() -> None:
-    found = due([booking(BookingState.PROVISIONING, "a"), booking(BookingState.CLOSING, "b")], START, tried_ns={})
+    found = due([booking(BookingState.PROVISIONING, "a"), booking(BookingState.CLOSING, "b")], START, rests_until_ns={})
     assert [item.booking for item in found] == ["b", "a"]

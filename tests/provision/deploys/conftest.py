@@ -48,6 +48,9 @@ class Sandbox:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def status(self, script: str, stdin: str) -> int:
+        return self._run(script, stdin).returncode
+
     def do(self, changes: Sequence[Change]) -> None:
         """Carry out decided changes of an item, twice: commands are idempotent."""
         for _ in range(2):

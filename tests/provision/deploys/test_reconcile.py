@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from pydantic import ConfigDict
 
 from provision.deploys import reconcile
 from provision.deploys.errors import StepFailed
@@ -71,7 +72,7 @@ class Thing:
 
 
 class Wish(Role):
-    model_config = {"arbitrary_types_allowed": True}
+    model_config = ConfigDict(arbitrary_types_allowed=True)
     things: tuple[Thing, ...]
 
     def items(self) -> tuple[Item, ...]:

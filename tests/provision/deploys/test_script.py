@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from provision.deploys.errors import StepFailed
 from provision.deploys.item import Change, Command
-from provision.deploys.script import interruption, observation, split
+from provision.deploys.script import framed, interruption, observation, split
 from tests.provision.deploys.conftest import Sandbox
 
 
@@ -65,6 +65,15 @@ def test_how_a_command_fails(sandbox: Sandbox, text: str, kind: str, cause: str,
     assert cause in failure.value.cause
     assert "two" not in failure.value.cause
     assert advice in failure.value.next_step
+
+
+def test_half_of_what_was_to_be_sent_does_nothing(sandbox: Sandbox) -> None:
+    command = Command(text="cat > /run/sent", stdin="größe=1\nsecret=\\n%s\n")
+    sandbox.act("demo", "a step", [command])
+    assert sandbox.sh("cat /run/sent") == command.stdin
+    for length in range(len(command.stdin) - 1):
+        assert sandbox.status(framed(command, "demo", "timelock-t"), command.stdin[:length]) != 0
+    assert sandbox.sh("cat /run/sent") == command.stdin
 
 
 def test_a_command_that_takes_too_long_is_ended_on_the_host(sandbox: Sandbox) -> None:

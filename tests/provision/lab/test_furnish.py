@@ -3,8 +3,6 @@
 import stat
 from pathlib import Path
 
-import pytest
-
 from provision.lab import furnish
 from provision.lab.gpus import gpu_devices
 
@@ -32,16 +30,6 @@ def test_two_hosts_share_nothing_of_it(tmp_path: Path) -> None:
     identity(tmp_path / "two")
     for name in ("etc/machine-id", "etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_ed25519_key.pub"):
         assert (tmp_path / "one" / name).read_bytes() != (tmp_path / "two" / name).read_bytes()
-
-
-@pytest.mark.parametrize("left", [".new_host_key", ".new_host_key.pub", "ssh_host_ed25519_key.pub"])
-def test_a_host_key_whose_making_was_cut_short_is_made_again(tmp_path: Path, left: str) -> None:
-    furnish.write(tmp_path / "etc/ssh" / left, "half")
-    identity(tmp_path)
-    public = (tmp_path / "etc/ssh/ssh_host_ed25519_key.pub").read_text()
-    assert public.startswith("ssh-ed25519 AAAA")
-    assert public.endswith(" lab-a1\n")
-    assert (tmp_path / "etc/ssh/ssh_host_ed25519_key").read_text().startswith("-----BEGIN OPENSSH")
 
 
 def test_the_disk_is_large_sparse_and_made_once(tmp_path: Path) -> None:

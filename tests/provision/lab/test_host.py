@@ -9,6 +9,7 @@ from provision.lab.host import LabHost, hosts_file
 from provision.lab.lab import Lab
 from provision.lab.network import Network
 from tests.conftest import LabMaker
+from tests.fakes.killed import steps
 from tests.fakes.ssh import Ssh
 from tests.fakes.wait import until
 
@@ -22,15 +23,14 @@ def test_a_host_knows_itself_by_name_and_nobody_else(tmp_path: Path) -> None:
 @pytest.mark.lab
 def test_hosts_boot_whole(lab: Lab, ssh: Ssh) -> None:
     for host in lab.hosts:
-        until(
-            lambda name=host.name: ssh.run(lab, name, "systemctl is-system-running").stdout != "starting\n", "it booted"
-        )
-        assert ssh.run(lab, host.name, "systemctl is-system-running").stdout == "running\n"
+        state = ssh.run(lab, host.name, "systemctl is-system-running --wait").stdout
+        assert state == "running\n", ssh.run(lab, host.name, "systemctl --failed --no-legend").stdout
 
 
 @pytest.mark.lab
 def test_no_two_hosts_share_an_identity(lab: Lab, ssh: Ssh) -> None:
-    command = "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub /sys/class/net/eth0/address /proc/sys/kernel/random/boot_id"
+    files = ("/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key.pub", "/sys/class/net/eth0/address")
+    command = f"cat {' '.join(files)} /proc/sys/kernel/random/boot_id"
     lines = [ssh(lab, host.name, command).splitlines() for host in lab.hosts]
     for same in zip(*lines, strict=True):
         assert len(set(same)) == len(lab.hosts)
@@ -78,3 +78,16 @@ def test_a_host_that_powers_off_is_down_and_leaves_no_process(new_lab: LabMaker,
     ssh.run(lab, host.name, "systemctl poweroff")
     until(lambda: not host.alive(), "the host has ended")
     assert [one.state for one in lab.status().hosts] == ["down"]
+
+
+@pytest.mark.lab
+def test_hosts_live_as_well_where_version_2_control_groups_are_alone(new_lab: LabMaker, ssh: Ssh) -> None:
+    lab = new_lab()
+    steps(lab, "up", before="umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    (host,) = lab.hosts
+    before = ssh(lab, host.name, "cat /proc/sys/kernel/random/boot_id")
+    for _ in range(2):
+        assert ssh(lab, host.name, "stat -f -c %T /sys/fs/cgroup") == "cgroup2fs\n"
+        assert "not permitted" in ssh.run(lab, host.name, "mknod /root/gpu c 7 5; head -c 1 /root/gpu").stderr
+        ssh.run(lab, host.name, "rm /root/gpu; systemctl reboot")
+        until(lambda: ssh.run(lab, host.name, "cat /proc/sys/kernel/random/boot_id").stdout not in ("", before), "boot")

@@ -60,7 +60,7 @@ def test_only_a_directory_that_we_made_is_removed() -> None:
 def test_a_file_comes_and_goes(sandbox: Sandbox) -> None:
     file = File(path="/etc/it's here", content="a\n$HOME `id`\n", mode=0o600, after="touch /run/after")
     sandbox.do(file.changes("", frozenset()))
-    assert sandbox.sh("cat \"/etc/it's here\"; ls /run/after") == "a\n$HOME `id`\n/run/after\n"
+    assert sandbox.sh('cat "/etc/it\'s here"; ls /run/after') == "a\n$HOME `id`\n/run/after\n"
     assert not file.changes(sandbox.seen(file.probe()), frozenset())
     sandbox.do(file.removal(sandbox.seen(file.probe())))
     assert sandbox.seen(file.probe()) == ""

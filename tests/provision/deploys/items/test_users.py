@@ -38,7 +38,9 @@ def test_a_range_beside_ours_is_not(line: str) -> None:
 
 
 def test_comes_and_goes_without_a_trace(sandbox: Sandbox) -> None:
-    snapshot = "cd /etc; for f in passwd group shadow gshadow subuid subgid; do cat $f $f- 2>/dev/null; done | sha256sum"
+    snapshot = (
+        "cd /etc; for f in passwd group shadow gshadow subuid subgid; do cat $f $f- 2>/dev/null; done | sha256sum"
+    )
     sandbox.sh("touch /etc/subuid /etc/subgid")
     before = sandbox.sh(snapshot)
     user = SystemUser(name="tl-demo", subid_start=3_000_000_000)

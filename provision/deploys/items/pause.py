@@ -1,0 +1,53 @@
+"""What a mesh stands on: WireGuard, in the kernel or as a program, and the container whose namespace all share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provision.deploys.item import Change, change, quote
+from provision.deploys.items.packages import Packages
+from provision.deploys.places import engine_socket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireGuardProgram(Packages):
+    """wireguard-go, on hosts whose kernel has no WireGuard."""
+
+    names: tuple[str, ...] = ("wireguard-go",)
+    provides: str = "wireguard"
+
+    def probe(self) -> str:
+        """Say whether the kernel or a program provides WireGuard."""
+        return (
+            "{ [ -e /sys/module/wireguard ] || modprobe -nq wireguard || command -v wireguard-go >/dev/null; }"
+            " && echo provided"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """The pause container. The mesh's unit makes it; it is removed here."""
+
+    booking: str
+    shared: str = ""
+
+    @property
+    def label(self) -> str:
+        """'container pause'."""
+        return "container pause"
+
+    def probe(self) -> str:
+        """Print its id."""
+        return f"{self._docker} inspect -f '{{{{.Id}}}}' pause"
+
+    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
+        """Nothing: the unit makes it."""
+        return ()
+
+    def removal(self, seen: str) -> tuple[Change, ...]:
+        """Remove it, and with it the namespace and all that is in it."""
+        return (change("no longer wanted", f"{self._docker} rm -f -v pause >/dev/null"),) if seen else ()
+
+    @property
+    def _docker(self) -> str:
+        return f"timeout 20 docker -H {quote('unix://' + engine_socket(self.booking))}"

@@ -1,0 +1,94 @@
+"""Where a command is killed. Points are steps, never times: what the journal or the ledger says, or the command itself.
+
+A kill lands at its point or a moment later: while a point is being noticed the command goes on. What it was doing when
+it died is therefore read from the journal afterwards, and one that got past its point is killed at the next line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stacks.roles import BY_NAME
+from tests.crash.controller import Line, News
+from tests.crash.halting import HALTED
+
+RANKS = {role: rank for rank, role in enumerate(BY_NAME)}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A place in `book` or `release`. `halt` is one at which the command stands still by itself."""
+
+    name: str
+    halt: str = ""
+    role: str = ""
+    step: str = ""
+    verb: str = "apply"
+    says: str = ""
+
+    def reached(self, news: News) -> str:
+        """Say where the command stands, if it is there or past it."""
+        for line in news.said:
+            if line.startswith(HALTED) or (self.says and self.says in line):
+                return line.strip()
+        for line in news.journal if self.role else ():
+            if self._here(line) or self._past(line):
+                return " ".join(str(line.get(key, "")) for key in ("host", "role", "verb", "event", "step", "state"))
+        return ""
+
+    def _here(self, line: Line) -> bool:
+        mine = (line.get("verb"), line.get("role")) == (self.verb, self.role)
+        return mine and (str(line.get("step", "")).startswith(self.step) if self.step else line["event"] == "start")
+
+    def _past(self, line: Line) -> bool:
+        """The same host is done with the role; another host may be far behind."""
+        if line.get("verb") != self.verb or line.get("role") not in RANKS:
+            return False
+        ahead = RANKS[line["role"]] - RANKS[self.role]
+        return ahead * (1 if self.verb == "apply" else -1) > 0 or (ahead == 0 and line["event"] == "done")
+
+
+def _arrow(when: str, state: str) -> Point:
+    return Point(name=f"{when} {state}", halt=f"{when} {state}")
+
+
+def _step(role: str, step: str = "", *, verb: str = "apply") -> Point:
+    return Point(name=f"{role} {verb}: {step or 'begins'}", role=role, step=step, verb=verb)
+
+
+BOOK = (
+    _arrow("after", "REQUESTED"),
+    _arrow("after", "PLANNED"),
+    Point(name="claims held, one of two secrets written", halt="file mesh.secret"),
+    _arrow("after", "CLAIMED"),
+    _arrow("after", "PROVISIONING"),
+    _step("identity"),
+    _step("identity", "key "),
+    _step("baseline", "user "),
+    _step("engine", "data-root "),
+    _step("engine", "unit timelock-docker"),
+    _step("engine", "pull "),
+    _step("firewall", "file "),
+    _step("firewall", "table "),
+    _step("mesh", "file "),
+    _step("mesh", "unit "),
+    _step("image", "image "),
+    _step("ray", "ray "),
+    Point(name="acceptance under way", says="acceptance: "),
+    _arrow("before", "ACTIVE"),
+)
+RELEASE = (
+    _arrow("after", "CLOSING"),
+    _step("ray", "ray ", verb="remove"),
+    _step("image", "image ", verb="remove"),
+    _step("mesh", "unit ", verb="remove"),
+    _step("mesh", "directory ", verb="remove"),
+    _step("firewall", "table ", verb="remove"),
+    _step("engine", "unit timelock-docker", verb="remove"),
+    _step("engine", "data-root ", verb="remove"),
+    _step("baseline", "user ", verb="remove"),
+    _step("identity", "key ", verb="remove"),
+    _arrow("before", "SETTLED"),
+    _arrow("after", "SETTLED"),
+    _arrow("before", "RELEASED"),
+)

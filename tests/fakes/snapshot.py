@@ -1,0 +1,87 @@
+"""All of a lab host that a booking could leave something in, as lines to compare: before it, and after it is over."""
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.lab.lab import Lab
+
+Run = Callable[..., str]
+
+LOOKS = {
+    "firewall": "nft -s list ruleset",
+    "links": "ip -o link show | sed 's/^[0-9]*: //'",
+    "addresses": "ip -o address show | sed 's/^[0-9]*: //; s/valid_lft.*//'",
+    "routes": "ip route show table all; ip rule",
+    "namespaces": "ls /run/netns 2>/dev/null; readlink /proc/[0-9]*/ns/net 2>/dev/null | sort -u | wc -l",
+    "mounts": "awk '{print $1, $2, $3, $4}' /proc/mounts",
+    "units": "systemctl list-units --all --plain --no-legend --no-pager | awk '{print $1, $2, $3, $4}'",
+    "unit files": "systemctl list-unit-files --no-legend --no-pager",
+    "processes": "ps -eo user:20,args --no-headers",
+    "containers": "ctr namespaces ls -q 2>/dev/null",
+    "keys": "cat /proc/keys",
+    "sockets": "ss -Hlntu | awk '{print $1, $5}'; ls -A /run /run/wireguard /run/lock /dev/shm",
+    "sysctls": "sysctl -a 2>/dev/null",
+    "disk": "find /srv /tmp /var/tmp /run/systemd/transient -printf '%y %m %u %p\\n'",
+    "users": "cat /etc/passwd /etc/group /etc/subuid /etc/subgid",
+    "sysv": "ipcs -a | grep ^0x",
+}
+"""What is looked at → the command that tells it."""
+
+PASSING = re.compile(
+    r"session-[c0-9]+\.scope|user-runtime-dir@|user@0|user-0\.slice|/run/user/0|run-user-0|sshd|\[|\bps -eo|^root +(sh|bash|sleep|awk) "
+    r"|systemd-tmpfiles-clean|apt-daily|dpkg-db-backup|e2scrub|fstrim|man-db|logrotate|systemd-timedated|systemd-hostnamed"
+    r"|kernel\.(random|ns_last_pid|pty\.nr)|fs\.(dentry|inode|file-nr|quota|aio-nr)|entropy|kernel\.sched_domain|lease"
+)
+"""What comes and goes by itself on any Debian host, our looking at it included."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Lines by what was looked at; of files their kind, mode, owner and content."""
+
+    lines: dict[str, frozenset[str]]
+
+    def difference(self, later: "Snapshot") -> list[str]:
+        """What is there later and was not, with +; what was there and is no more, with -."""
+        return sorted(
+            f"{sign} {what}: {line}"
+            for what, before in self.lines.items()
+            for sign, found in (("+", later.lines[what] - before), ("-", before - later.lines[what]))
+            for line in found
+        )
+
+
+def snapshot(lab: Lab, host: str, ssh: Run) -> Snapshot:
+    """Look at the host."""
+    script = "\n".join(f"echo '## {what}'; {{ {command}; }} 2>/dev/null; :" for what, command in LOOKS.items())
+    found: dict[str, set[str]] = {}
+    for line in ssh(lab, host, script).splitlines():
+        if line.startswith("## "):
+            lines = found.setdefault(line.removeprefix("## "), set())
+        elif line.strip() and not PASSING.search(line):
+            lines.add(re.sub(r"\s+", " ", line.strip()))
+    files = set(_files(lab.host(host).upper))
+    return Snapshot({**{what: frozenset(lines) for what, lines in found.items()}, "files": frozenset(files)})
+
+
+def _files(upper: Path) -> Iterator[str]:
+    """Each file that differs from the image the host was started from."""
+    for folder, names, files in os.walk(upper):
+        for name in (*names, *files):
+            path = Path(folder, name)
+            about = path.lstat()
+            where = f"/{path.relative_to(upper)}"
+            yield f"{where} {stat.filemode(about.st_mode)} {about.st_uid}:{about.st_gid} {_content(path, about)}"
+
+
+def _content(path: Path, about: os.stat_result) -> str:
+    if stat.S_ISLNK(about.st_mode):
+        return str(path.readlink())
+    if stat.S_ISREG(about.st_mode):
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return ""

@@ -1,0 +1,56 @@
+"""The booking that end-to-end tests share: four lab hosts, of which `demo` has three; each test leaves it ACTIVE."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from provision.home import Home
+from provision.lab.lab import Lab
+from tests.fakes.bookings import Demo, write_request
+from tests.fakes.cli import Cli
+from tests.fakes.snapshot import Snapshot, snapshot
+
+HOSTS = 4
+
+
+@pytest.fixture(scope="session")
+def four(lab: Lab) -> Lab:
+    """The run's lab with a host more than the shared booking needs."""
+    lab.up(hosts=HOSTS, gpus=2)
+    return lab
+
+
+@pytest.fixture(scope="session")
+def timelock(lab_home: Home, four: Lab) -> Cli:
+    """The command, in the run's home, for the lab's hosts."""
+    return Cli(home=lab_home, inventory=four.inventory_file)
+
+
+@pytest.fixture(scope="session")
+def before(four: Lab, ssh: Callable[..., str]) -> Mapping[str, Snapshot]:
+    """What each host was like before the first booking."""
+    return {host.name: snapshot(four, host.name, ssh) for host in four.hosts}
+
+
+@pytest.fixture(scope="session")
+def shared_demo(
+    four: Lab,
+    timelock: Cli,
+    before: Mapping[str, Snapshot],
+    ssh: Callable[..., str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Demo:
+    """The shared booking, booked once if no test ends it."""
+    folder = tmp_path_factory.mktemp("demo")
+    request = write_request(folder, "demo", count=6, hosts=3, price={"max_total": "60 EUR"}, ray={"head_cpus": 1})
+    return Demo(name="demo", lab=four, timelock=timelock, request=request, run=ssh)
+
+
+@pytest.fixture
+def demo(shared_demo: Demo) -> Demo:
+    """The shared booking, ACTIVE now."""
+    known = shared_demo.timelock.json("list")["bookings"]
+    if not any(booking["name"] == "demo" and booking["state"] == "ACTIVE" for booking in known):
+        shared_demo.book()
+    return shared_demo
