@@ -92,8 +92,8 @@ class BookingPlace:
         return self
 
     def forget_secrets(self) -> None:
-        """Remove what only a live booking needs; request, plan and journal stay, as history."""
-        for path in (self.passphrase, self.mesh_secret, self.known_hosts, self.ssh_config):
+        """Remove what only a live booking needs, and drafts of it; request, plan and journal stay, as history."""
+        for path in (self.passphrase, self.mesh_secret, self.known_hosts, self.ssh_config, *self.root.glob(".*.draft")):
             path.unlink(missing_ok=True)
         shutil.rmtree(self.pulumi, ignore_errors=True)
 

@@ -29,13 +29,13 @@ def note(role: Role) -> str:
 
 
 def reading(booking: str) -> str:
-    """Return shell text that prints the booking's notes, one a line."""
-    return f"cat {quote(booking_state(booking) + '/roles')}/*.json 2>/dev/null || :"
+    """Return shell text that prints the booking's notes, one a line, after a line that says so."""
+    return f"echo notes; cat {quote(booking_state(booking) + '/roles')}/*.json 2>/dev/null || :"
 
 
 def read(booking: str, text: str) -> tuple[Role, ...]:
     """Return the roles that notes tell of, last first. Raises StepFailed of kind 'invalid' for one that is damaged."""
-    found = dict(_role(booking, line) for line in text.splitlines() if line.strip())
+    found = dict(_role(booking, line) for line in text.splitlines()[1:] if line.strip())
     return tuple(found[name] for name in reversed(NAMES) if name in found)
 
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from provision.deploys.item import Item
 from provision.deploys.items.docker import Containers, DataRoot, Namespaces, Prefetch, namespaces
-from provision.deploys.items.files import Directory, File
+from provision.deploys.items.files import Directory, File, Leftover
 from provision.deploys.items.packages import Packages
 from provision.deploys.items.units import Running, Unit
 from provision.deploys.places import CONFIG, DATA, RUN, booking_data, engine_socket, engine_unit
@@ -50,10 +50,12 @@ class Engine(Role):
         return (
             Packages(names=("docker.io",), provides="dockerd", shared=GROUP),
             Running(name="containerd.service", shared=GROUP),
-            Directory(path=CONFIG, shared=GROUP),
-            Directory(path=directory, shared=GROUP),
-            Directory(path=DATA, mode=0o711, shared=GROUP),
+            Directory(path=CONFIG, shared=GROUP, ours=True),
+            Directory(path=directory, shared=GROUP, ours=True),
+            Directory(path=DATA, mode=0o711, shared=GROUP, ours=True),
+            Directory(path="/etc/docker", shared=GROUP),
             *self._authority(),
+            Leftover(path="/etc/docker/key.json", shared=GROUP),
             Namespaces(booking=self.booking),
             DataRoot(path=booking_data(self.booking), run=f"{RUN}/{self.booking}"),
             config,
@@ -97,7 +99,6 @@ class Engine(Role):
         group = f"registry {self.registry.address}"
         directory = f"/etc/docker/certs.d/{self.registry.address}"
         return (
-            Directory(path="/etc/docker", shared=group),
             Directory(path="/etc/docker/certs.d", shared=group),
             Directory(path=directory, shared=group),
             File(path=f"{directory}/ca.crt", content=self.registry.ca_pem, shared=group, foreign=True),

@@ -93,8 +93,8 @@ class Firewall(Role):
         return (
             Admitted(management=self.management, ssh_port=self.ssh_port),
             Packages(names=("nftables",), shared=GROUP),
-            Directory(path=CONFIG, shared=GROUP),
-            Directory(path=_FRAGMENTS, shared=GROUP),
+            Directory(path=CONFIG, shared=GROUP, ours=True),
+            Directory(path=_FRAGMENTS, shared=GROUP, ours=True),
             base,
             fragment,
             Unit(name="timelock-firewall.service", content=render("firewall.service", base=_BASE), shared=GROUP),

@@ -116,12 +116,15 @@ class Search:
         return None
 
     def _tightened(self, start: tuple[int, ...], worst: int) -> int:
-        """Return the smallest limit, up to `worst`, under which a complete set grows from `start`."""
+        """Return the smallest limit, up to `worst`, under which a complete set grows from `start`.
+
+        Kept hosts may be farther from each other than that; they stay all the same.
+        """
         least = 0
         while least < worst:
             middle = (least + worst) // 2
             choice = self._complete(start, middle)
-            least, worst = (least, choice.worst_rtt_ns) if choice else (middle + 1, worst)
+            least, worst = (least, min(middle, choice.worst_rtt_ns)) if choice else (middle + 1, worst)
         return worst
 
     def _lower_bound(self, start: tuple[int, ...], limit: int) -> tuple[int, int]:

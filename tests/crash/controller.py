@@ -1,10 +1,11 @@
-"""A timelock command with all the processes it starts, in a control group of their own: followed, and killed at once."""
+"""A timelock command with all it starts, in a control group of their own: followed step by step, and killed at once."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 from provision.home import Home
 from provision.lab.cgroups import Group, hierarchies
+from tests.fakes.wait import parent, until
 
 REPOSITORY = Path(__file__).parents[2]
 LIMIT_SECONDS = 400.0
@@ -23,15 +25,25 @@ POLL_SECONDS = 0.002
 NUMBERS = itertools.count(1)
 ENTER = 'echo 0 > "$0" && exec "$@"'
 
+WORDS = {
+    "cli": "-m tests.crash.halting",
+    "runner": "-m stacks.runner",
+    "pulumi": "pulumi --non-interactive",
+    "provider": "pulumi-resource-timelock",
+    "worker": "-m provision.deploys.worker",
+}
+"""What the processes of a command are known by."""
+
 Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class News:
-    """What a command has said and done since one last looked: lines of the journal, and lines on standard error."""
+    """What is new since one last looked: lines of the journal and on standard error; and whether there is a stack."""
 
     journal: tuple[Line, ...]
     said: tuple[str, ...]
+    stack: bool
 
 
 class Follower:
@@ -60,11 +72,12 @@ class Command:
         self._group.create()
         self._said = folder / f"{self._group.name}.log"
         self._journal = Follower(home.booking(name).journal)
+        self._stack = home.root / "pulumi/.pulumi/stacks/timelock" / f"{name}.json"
         self._errors = Follower(self._said)
+        (entrance,) = self._group.procs_files()
         with self._said.open("wb") as log:
             self._process = subprocess.Popen(
-                ["sh", "-c", ENTER, str(self._group.procs_files()[0])]
-                + [sys.executable, "-m", "tests.crash.halting", halt, *words],
+                ["sh", "-c", ENTER, str(entrance), sys.executable, "-m", "tests.crash.halting", halt, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -85,7 +98,8 @@ class Command:
         while True:
             ended = self._process.poll() is not None
             journal = tuple(json.loads(line) for line in self._journal.lines() if line)
-            if where := reached(News(journal=journal, said=tuple(self._errors.lines()))):
+            said, stack = tuple(self._errors.lines()), self._stack.exists()
+            if where := reached(News(journal=journal, said=said, stack=stack)):
                 return where
             if ended:
                 return ""
@@ -103,6 +117,15 @@ class Command:
         self._group.kill()
         self._process.wait()
 
+    def kill_one(self, victim: str) -> None:
+        """SIGKILL to one of its processes: cli, runner, pulumi, provider, worker (the server) or child (of a host)."""
+        os.kill(self._pid_of(victim), signal.SIGKILL)
+
+    def ends(self) -> int:
+        """Wait until the last of its processes has ended by itself; give the command's status."""
+        until(lambda: self._process.poll() is not None and not self._group.alive(), f"the end of {self.words}", 120)
+        return self._process.wait()
+
     def processes(self) -> dict[int, str]:
         """Its processes: pid → command line."""
         found = {}
@@ -110,6 +133,15 @@ class Command:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
             found[pid] = words
         return found
+
+    def _pid_of(self, victim: str) -> int:
+        found = self.processes()
+        workers = [pid for pid, words in found.items() if words.endswith(WORDS["worker"])]
+        children = [pid for pid in workers if parent(pid) in workers]
+        if victim == "child":
+            return children[-1]
+        candidates = workers if victim == "worker" else [pid for pid, words in found.items() if WORDS[victim] in words]
+        return next(pid for pid in candidates if pid not in children)
 
     @property
     def text(self) -> str:

@@ -1,8 +1,8 @@
 """`timelock`, but that it stands still at one place, so that it can be killed exactly there.
 
-`python -m tests.crash.halting WHERE COMMAND …`, where WHERE is `before STATE` or `after STATE` (an arrow of the booking's
-life, not yet or just written to the ledger), `file NAME` (a file of this name is about to get its content), or empty.
-A command that stands still says so on standard error, and never goes on.
+`python -m tests.crash.halting WHERE COMMAND …`, where WHERE is `before STATE` or `after STATE` (an arrow of the
+booking's life, not yet or just written to the ledger), `file NAME` (a file of this name is about to get its content),
+or empty. A command that stands still says so on standard error, and never goes on.
 """
 
 import signal

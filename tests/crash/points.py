@@ -25,12 +25,15 @@ class Point:
     step: str = ""
     verb: str = "apply"
     says: str = ""
+    stack: bool | None = None
 
     def reached(self, news: News) -> str:
         """Say where the command stands, if it is there or past it."""
-        for line in news.said:
-            if line.startswith(HALTED) or (self.says and self.says in line):
-                return line.strip()
+        if self.stack is news.stack:
+            return "the stack is there" if news.stack else "the stack is gone"
+        for said in news.said:
+            if said.startswith(HALTED) or (self.says and self.says in said):
+                return said.strip()
         for line in news.journal if self.role else ():
             if self._here(line) or self._past(line):
                 return " ".join(str(line.get(key, "")) for key in ("host", "role", "verb", "event", "step", "state"))
@@ -62,6 +65,7 @@ BOOK = (
     Point(name="claims held, one of two secrets written", halt="file mesh.secret"),
     _arrow("after", "CLAIMED"),
     _arrow("after", "PROVISIONING"),
+    Point(name="stack made", stack=True),
     _step("identity"),
     _step("identity", "key "),
     _step("baseline", "user "),
@@ -88,7 +92,13 @@ RELEASE = (
     _step("engine", "data-root ", verb="remove"),
     _step("baseline", "user ", verb="remove"),
     _step("identity", "key ", verb="remove"),
+    Point(name="stack being removed", stack=False),
     _arrow("before", "SETTLED"),
     _arrow("after", "SETTLED"),
     _arrow("before", "RELEASED"),
 )
+
+
+def named(points: tuple[Point, ...], name: str) -> Point:
+    """The point of that name."""
+    return next(point for point in points if point.name == name)

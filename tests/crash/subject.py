@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from provision.booking.desk import Desk
 from provision.booking.ledger import Ledger
@@ -65,6 +66,11 @@ class Subject:
     def release(self, halt: str = "") -> Command:
         return self._run("release", self.name, "--yes", halt=halt)
 
+    def lose_state(self) -> None:
+        """Forget all that Pulumi knew of the booking."""
+        for path in (self.lab.home.root / "pulumi").rglob(f"{self.name}*.json*"):
+            path.unlink()
+
     def kill(self, command: Command, point: Point) -> str:
         """Kill the command at the point; say what it was doing. What is left must make sense by itself."""
         with command:
@@ -104,7 +110,7 @@ class Subject:
             assert {claim.gpu_uuid for claim in ledger.claims(booking.id)} == _gpus(booking)
             assert not ledger.quarantined()
             desk = Desk(home=self.lab.home, ledger=ledger, actor="test")
-            deployment = run_stack(desk, booking, "export").outputs["deployment"]
+            deployment: Any = run_stack(desk, booking, "export").outputs["deployment"]
         hosts = {planned.host.name for planned in plan_of(booking).hosts}
         assert len(hosts) == self.hosts
         assert _resources(deployment) == Counter((host, role) for host in hosts for role in BY_NAME)
@@ -142,9 +148,8 @@ def _gpus(booking: Booking) -> set[str]:
     return {gpu.uuid for planned in plan_of(booking).hosts for gpu in planned.gpus}
 
 
-def _resources(deployment: object) -> Counter[tuple[str, str]]:
-    resources = deployment["resources"] if isinstance(deployment, dict) else []
-    return Counter(place for resource in resources if (place := of_urn(resource["urn"])) != ("", ""))
+def _resources(deployment: Any) -> Counter[tuple[str, str]]:
+    return Counter(place for resource in deployment["resources"] if (place := of_urn(resource["urn"])) != ("", ""))
 
 
 def _is_empty(path: Path) -> bool:

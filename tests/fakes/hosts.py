@@ -15,13 +15,14 @@ WORKER = Path(__file__).parent / "worker.py"
 class FakeHosts:
     root: Path
 
-    @property
-    def argv(self) -> tuple[str, ...]:
-        return (sys.executable, str(WORKER))
+    @classmethod
+    def make(cls, root: Path) -> FakeHosts:
+        root.mkdir()
+        return cls(root)
 
     @property
-    def environ(self) -> dict[str, str]:
-        return {"FAKE_HOSTS": str(self.root)}
+    def argv(self) -> tuple[str, ...]:
+        return (sys.executable, str(WORKER), str(self.root))
 
     def set(self, host: str, name: str, content: str = "") -> None:
         (self.root / host).mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ LOOKS = {
     "keys": "cat /proc/keys",
     "sockets": "ss -Hlntu | awk '{print $1, $5}'; ls -A /run /run/wireguard /run/lock /dev/shm",
     "sysctls": "sysctl -a 2>/dev/null",
-    "disk": "find /srv /tmp /var/tmp /run/systemd/transient -printf '%y %m %u %p\\n'",
+    "disk": "find /srv /tmp /var/tmp /run/systemd/transient/* -printf '%y %m %u %p\\n'",
     "users": "cat /etc/passwd /etc/group /etc/subuid /etc/subgid",
     "sysv": "ipcs -a | grep ^0x",
 }
@@ -35,7 +35,8 @@ LOOKS = {
 PASSING = re.compile(
     r"session-[c0-9]+\.scope|user-runtime-dir@|user@0|user-0\.slice|/run/user/0|run-user-0|sshd|\[|\bps -eo|^root +(sh|bash|sleep|awk) "
     r"|systemd-tmpfiles-clean|apt-daily|dpkg-db-backup|e2scrub|fstrim|man-db|logrotate|systemd-timedated|systemd-hostnamed"
-    r"|kernel\.(random|ns_last_pid|pty\.nr)|fs\.(dentry|inode|file-nr|quota|aio-nr)|entropy|kernel\.sched_domain|lease"
+    r"|kernel\.(random|ns_last_pid|pty\.nr)|fs\.(dentry|inode|file-nr|quota|aio-nr)|nf_conntrack_count|kernel\.sched_domain"
+    r"|/var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db"
 )
 """What comes and goes by itself on any Debian host, our looking at it included."""
 
@@ -57,7 +58,8 @@ class Snapshot:
 
 
 def snapshot(lab: Lab, host: str, ssh: Run) -> Snapshot:
-    """Look at the host."""
+    """Look at the host, once it has come to rest."""
+    ssh(lab, host, "systemctl is-system-running --wait || :")
     script = "\n".join(f"echo '## {what}'; {{ {command}; }} 2>/dev/null; :" for what, command in LOOKS.items())
     found: dict[str, set[str]] = {}
     for line in ssh(lab, host, script).splitlines():
@@ -65,8 +67,8 @@ def snapshot(lab: Lab, host: str, ssh: Run) -> Snapshot:
             lines = found.setdefault(line.removeprefix("## "), set())
         elif line.strip() and not PASSING.search(line):
             lines.add(re.sub(r"\s+", " ", line.strip()))
-    files = set(_files(lab.host(host).upper))
-    return Snapshot({**{what: frozenset(lines) for what, lines in found.items()}, "files": frozenset(files)})
+    files = frozenset(line for line in _files(lab.host(host).upper) if not PASSING.search(line))
+    return Snapshot({**{what: frozenset(lines) for what, lines in found.items()}, "files": files})
 
 
 def _files(upper: Path) -> Iterator[str]:

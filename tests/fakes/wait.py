@@ -25,6 +25,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+def parent(pid: int) -> int:
+    """The parent of a process; 0 where it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def descendants(pid: int) -> list[int]:
     """All processes below `pid`, children before grandchildren."""
     children: dict[int, list[int]] = {}

@@ -1,6 +1,6 @@
 """A worker server for tests: the real protocol over real pipes, with hosts that are directories.
 
-FAKE_HOSTS names the directory. Each host is a directory in it, each role on it a file, so that apply, observe and
+Its argument is the directory. Each host is a directory in it, each role on it a file, so that apply, observe and
 remove behave: what is deleted by hand is drift, what is applied twice is unchanged. Files of a host steer it:
 `unreachable`, `host_key`, `auth` (the host is lost that way), `<role>.fail` (a failed reply as JSON), `<role>.hang` (an
 apply or remove begins, then waits until it is cancelled or the file is gone). All jobs are listed in `jobs.jsonl`.
@@ -17,7 +17,7 @@ import threading
 from collections import defaultdict
 from pathlib import Path
 
-ROOT = Path(os.environ["FAKE_HOSTS"])
+ROOT = Path(sys.argv[1])
 LOST = {
     "unreachable": "no route to host",
     "host_key": "another host key",

@@ -43,9 +43,5 @@ def spec() -> BookingSpec:
 
 
 @pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHosts:
-    found = FakeHosts(tmp_path / "hosts")
-    found.root.mkdir()
-    for name, value in found.environ.items():
-        monkeypatch.setenv(name, value)
-    return found
+def hosts(tmp_path: Path) -> FakeHosts:
+    return FakeHosts.make(tmp_path / "hosts")

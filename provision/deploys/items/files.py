@@ -82,10 +82,42 @@ def _remember(path: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """A file that a program makes by itself when we start it; it goes in the end unless it was there before us."""
+
+    path: str
+    shared: str = ""
+
+    @property
+    def label(self) -> str:
+        """'leftover /path'."""
+        return f"leftover {self.path}"
+
+    def probe(self) -> str:
+        """Print whether the file is there, and whether we know of its absence before."""
+        return f"[ -e {quote(self.path)} ] && echo there; [ -e {self._mark} ] && echo known"
+
+    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
+        """Remember that there was none."""
+        return () if seen else (change("not there yet", f"mkdir -p -m 700 {BEFORE} && : > {self._mark}"),)
+
+    def removal(self, seen: str) -> tuple[Change, ...]:
+        """Remove what was made meanwhile."""
+        if not seen.endswith("known"):
+            return ()
+        return (change("no longer wanted", f"[ ! -e {self._mark} ] || rm -f {quote(self.path)} {self._mark}"),)
+
+    @property
+    def _mark(self) -> str:
+        return quote(f"{before('file', self.path)}.none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
     """A directory with this mode and owner.
 
-    On removal one that we made goes when it is empty, or with all that is in it when it is `private`.
+    On removal it goes with all that is in it when it is `private`; else when it is empty, and `ours` by its name or
+    made by us. One that others have filled meanwhile is theirs.
     """
 
     path: str
@@ -93,6 +125,7 @@ class Directory:
     owner: str = "root:root"
     shared: str = ""
     private: bool = False
+    ours: bool = False
 
     @property
     def label(self) -> str:
@@ -101,30 +134,38 @@ class Directory:
 
     def probe(self) -> str:
         """Print type, mode and owner, and whether we made it."""
-        return f"stat -c '%F|%a|%U:%G' {quote(self.path)} && [ -e {quote(before('dir', self.path))} ] && echo made"
+        return f"stat -c '%F|%a|%U:%G' {quote(self.path)} && [ -e {self._mark} ] && echo made"
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
         """Make the directory, or correct mode and owner where it is ours."""
-        path, mark = quote(self.path), quote(before("dir", self.path))
+        path = quote(self.path)
         right = f"chown {quote(self.owner)} {path} && chmod {self.mode:o} {path}"
         if not seen:
+            note = "" if self._named else f"mkdir -p -m 700 {BEFORE} && : > {self._mark} && "
             parent = quote(posixpath.dirname(self.path))
-            made = f"mkdir -p -m 700 {BEFORE} && mkdir -p {parent} && : > {mark} && mkdir -p {path} && {right}"
-            return (change("absent", made),)
+            return (change("absent", f"mkdir -p {parent} && {note}mkdir -p {path} && {right}"),)
         head, _, made = seen.partition("\n")
         kind, mode, owner = head.split("|")
         if kind != "directory":
             return (change(f"is a {kind}, should be a directory", f"fail step {quote(self.path + ' is in the way')}"),)
-        if (int(mode, 8), owner) == (self.mode, self.owner) or not (made or self.private):
+        if (int(mode, 8), owner) == (self.mode, self.owner) or not (made or self._named):
             return ()
         return (change(f"is {mode} {owner}, should be {self.mode:o} {self.owner}", right),)
 
     def removal(self, seen: str) -> tuple[Change, ...]:
-        """Remove what we made; a directory that others had before us, or still fill, stays."""
-        if not seen or not (self.private or seen.endswith("\nmade")):
+        """Remove what is ours or made by us."""
+        if not seen or not (self._named or seen.endswith("\nmade")):
             return ()
-        path, mark = quote(self.path), quote(before("dir", self.path))
+        path = quote(self.path)
         if self.private:
-            return (change("no longer wanted", f"rm -rf --one-file-system {path} && rm -f {mark}"),)
-        undo = f"[ ! -d {path} ] || rmdir --ignore-fail-on-non-empty {path}\n[ -d {path} ] || rm -f {mark}"
-        return (change("no longer wanted", undo),)
+            return (change("no longer wanted", f"rm -rf --one-file-system {path}"),)
+        undo = f"[ ! -d {path} ] || rmdir --ignore-fail-on-non-empty {path}"
+        return (change("no longer wanted", undo if self.ours else f"{undo}\nrm -f {self._mark}"),)
+
+    @property
+    def _named(self) -> bool:
+        return self.private or self.ours
+
+    @property
+    def _mark(self) -> str:
+        return quote(before("dir", self.path))

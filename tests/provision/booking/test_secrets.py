@@ -24,3 +24,11 @@ def test_nothing_half_written_is_left(tmp_path: Path) -> None:
     write_private(tmp_path / "a", "two")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "two"
+
+
+def test_what_a_crash_left_half_written_is_forgotten_too(tmp_path: Path) -> None:
+    place = BookingPlace(root=tmp_path / "demo").make()
+    ensure_secrets(place)
+    place.mesh_secret.rename(place.mesh_secret.with_name(".mesh.secret.draft"))
+    place.forget_secrets()
+    assert list(place.root.iterdir()) == []

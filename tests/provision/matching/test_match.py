@@ -377,3 +377,12 @@ def test_ten_thousand_hosts_give_the_same_plan_in_any_order() -> None:
     pairs = {(f"s{a}", f"s{b}"): (1 + abs(a - b)) * MS for a in range(40) for b in range(40) if f"s{a}" < f"s{b}"}
     plans = [plan_of(wish(64, per_host=2), supply_of(order, pairs, None)) for order in (offered, offered[::-1])]
     assert plans[0].encode() == plans[1].encode()
+
+
+def test_kept_hosts_stay_even_where_they_are_farther_apart_than_the_new_one() -> None:
+    far, near = {"site": "s2"}, {"site": "s1"}
+    offered = supply(host("a", **near), host("b", **far), host("c", **near), host("d", **far), s1_s2=9)
+    held = frozenset({"a-g0", "a-g1", "b-g0", "b-g1"})
+    plan = plan_of(wish(6, per_host=2), offered, taken=held, keep=("b", "a"), held=held)
+    assert names(plan) == ["b", "a", "c"]
+    assert plan.worst_rtt_ns == 9_200_000

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from provision.deploys.items.files import Directory, File
+from provision.deploys.items.files import Directory, File, Leftover
 from tests.provision.deploys.conftest import Sandbox
 
 CONTENT = "one\ntwo"
@@ -85,14 +85,36 @@ def test_where_there_was_nothing_a_foreign_file_leaves_nothing(sandbox: Sandbox)
 
 
 def test_directories_come_and_go_and_leave_what_others_put_there(sandbox: Sandbox) -> None:
-    outer, inner = Directory(path="/opt/outer", mode=0o711), Directory(path="/opt/outer/inner")
-    for directory in (outer, inner):
+    made = [
+        Directory(path="/opt/outer", mode=0o711),
+        Directory(path="/opt/outer/inner"),
+        Directory(path="/opt/ours", ours=True),
+        Directory(path="/opt/private", private=True),
+    ]
+    for directory in made:
         sandbox.do(directory.changes("", frozenset()))
         assert not directory.changes(sandbox.seen(directory.probe()), frozenset())
-    sandbox.sh("touch /opt/outer/theirs")
-    for directory in (inner, outer):
+    sandbox.sh("touch /opt/outer/theirs /opt/private/ours /opt/ours/theirs")
+    for directory in reversed(made):
         sandbox.do(directory.removal(sandbox.seen(directory.probe())))
-    assert sandbox.sh("ls /opt/outer") == "theirs\n"
-    sandbox.sh("rm /opt/outer/theirs")
-    sandbox.do(outer.removal(sandbox.seen(outer.probe())))
-    assert sandbox.sh("ls /opt; ls /var/lib/timelock-host/before") == sandbox.sh("ls /opt")
+    assert sandbox.sh("cd /opt; ls -d outer/* ours private 2>/dev/null || :").split() == ["ours", "outer/theirs"]
+    assert sandbox.sh("ls /var/lib/timelock-host/before") == ""
+    # What others have filled is theirs now; what is ours by name stays ours.
+    sandbox.sh("rm /opt/outer/theirs /opt/ours/theirs")
+    for directory in reversed(made):
+        sandbox.do(directory.removal(sandbox.seen(directory.probe())))
+    assert sandbox.sh("cd /opt; ls -d outer ours 2>/dev/null || :").split() == ["outer"]
+
+
+def test_a_leftover_goes_unless_it_was_there_before(sandbox: Sandbox) -> None:
+    new, old = Leftover(path="/etc/new"), Leftover(path="/etc/old")
+    sandbox.sh("touch /etc/old")
+    for leftover in (new, old):
+        sandbox.do(leftover.changes(sandbox.seen(leftover.probe()), frozenset()))
+        assert not leftover.changes(sandbox.seen(leftover.probe()), frozenset())
+    sandbox.sh("touch /etc/new")
+    for leftover in (new, old):
+        assert not leftover.changes(sandbox.seen(leftover.probe()), frozenset())
+        sandbox.do(leftover.removal(sandbox.seen(leftover.probe())))
+        assert not leftover.removal(sandbox.seen(leftover.probe()))
+    assert sandbox.sh("ls -d /etc/new /etc/old 2>/dev/null || :") == "/etc/old\n"
