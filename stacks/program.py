@@ -16,7 +16,8 @@ import pulumi
 from pulumi.resource import DependencyResource
 from pulumi.runtime.stack import ResourceRegistrationFailed
 
-from stacks.booking import BookingSpec, Path, Resource, Take, mesh_address, resources
+from stacks.booking import BookingSpec, mesh_address, resources
+from stacks.resource import Path, Resource, Take
 from stacks.roles import BY_NAME, resource_name
 
 EXPORTED_ROLES = ("identity", "ray")

@@ -62,7 +62,7 @@ def assert_claims(desk: Desk, booking: Booking) -> None:
     held = {claim.gpu_uuid for claim in desk.ledger.claims(booking.id) if claim.end_ns >= booking.end_ns}
     if missing := sorted(set(_gpus(plan_of(booking))) - held):
         raise MachineCannot(
-            f"{booking.name}: expected the ledger to hold every GPU of the plan, found no claim of {', '.join(missing)}",
+            f"{booking.name}: expected a claim of every GPU of the plan, found none of {', '.join(missing)}",
             next_step=f"`timelock release {booking.name}` and book again; report it",
         )
 

@@ -15,10 +15,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from provision.deploys.errors import StepFailed
-from provision.deploys.item import Change, Item
+from provision.deploys.item import Change, Item, quote
 from provision.deploys.items.files import Directory, File
 from provision.deploys.items.packages import Packages
-from provision.deploys.items.tables import NftTable, load
+from provision.deploys.items.tables import LOCK, NftTable
 from provision.deploys.items.units import Unit
 from provision.deploys.places import CONFIG
 from provision.deploys.role import Role
@@ -85,10 +85,10 @@ class Firewall(Role):
     def items(self) -> tuple[Item, ...]:
         """Base and fragment, the unit that loads them at boot, the table in the kernel."""
         base = File(path=_BASE, content=render("firewall.nft", fragments=_FRAGMENTS), mode=0o600, shared=GROUP)
-        reload = f"nft list table {' '.join(TABLE)} >/dev/null 2>&1 || exit 0\n{load(_BASE)}"
         fragment = File(
-            path=f"{_FRAGMENTS}/{self.booking}.nft", content=self._fragment(), mode=0o600, after=f"( {reload} )"
+            path=f"{_FRAGMENTS}/{self.booking}.nft", content=self._fragment(), mode=0o600, after=f"( {_follow()} )"
         )
+        unit = render("firewall.service", base=_BASE, fragments=_FRAGMENTS)
         family, name = TABLE
         return (
             Admitted(management=self.management, ssh_port=self.ssh_port),
@@ -97,7 +97,7 @@ class Firewall(Role):
             Directory(path=_FRAGMENTS, shared=GROUP, ours=True),
             base,
             fragment,
-            Unit(name="timelock-firewall.service", content=render("firewall.service", base=_BASE), shared=GROUP),
+            Unit(name="timelock-firewall.service", content=unit, shared=GROUP),
             NftTable(family=family, name=name, file=_BASE, follows=(base.label, fragment.label), shared=GROUP),
         )
 
@@ -110,6 +110,18 @@ class Firewall(Role):
             peers=_families(self.peers),
             udp_ports=sorted(self.udp_ports),
         )
+
+
+def _follow() -> str:
+    """Return shell text that brings the table, if it is in force, in line with the fragments that there are.
+
+    With the last fragment goes the table, in the same command: without any, SSH would be shut out, and whoever dies
+    there could never come back.
+    """
+    table = " ".join(TABLE)
+    lock = f"flock -o -w 30 {LOCK} sh -c"
+    either = f"if ls {_FRAGMENTS}/*.nft >/dev/null 2>&1; then nft -f {_BASE}; else nft delete table {table}; fi"
+    return f"nft list table {table} >/dev/null 2>&1 || exit 0\n{lock} {quote(either)}"
 
 
 def _families(networks: Sequence[str]) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ from ansible.utils.vars import combine_vars
 from ansible.vars.plugins import get_vars_from_inventory_sources
 
 from provision.supply import limited
+from provision.supply.templated import is_template, refers_only
 from provision.supply.variables import OF_ALL, Reading
 
 PLUGIN_OF = {".yaml": "yaml", ".yml": "yaml", ".json": "yaml", ".ini": "ini", ".toml": "toml"}
@@ -33,8 +34,6 @@ STATIC = {"yaml", "ini", "toml"}
 PREFIXES = ("timelock_", "ansible_")
 
 _SERIOUS = ("Failed to parse", "Unable to parse", "Skipping", "No inventory")
-_REFERENCE = re.compile(r"\{\{\s*[A-Za-z_][\w.]*\s*\}\}")
-"""A template that only names another variable: its value is in the files. All others may look elsewhere."""
 
 
 def read(path: Path) -> Reading:
@@ -140,9 +139,9 @@ class _Merge:
 
     def _rendered(self, variables: dict[str, Any], ours: dict[str, Any]) -> Mapping[str, object]:
         """Render the templates among our variables, with the help of all others."""
-        templated = [name for name, value in ours.items() if _is_template(value)]
+        templated = [name for name, value in ours.items() if is_template(value)]
         if templated:
-            self.lasting = self.lasting and all(_refers_only(value) for value in variables.values())
+            self.lasting = self.lasting and all(refers_only(value) for value in variables.values())
             templar = Templar(self._manager._loader, variables)
             ours |= {name: templar.template(ours[name]) for name in templated}
         return ours
@@ -153,24 +152,6 @@ def _without(ours: dict[str, Any], of_all: dict[str, Any]) -> dict[str, Any]:
     common = [name for name in OF_ALL if name in ours]
     same = {name for name in common if ours[name] is of_all.get(name) or ours[name] == of_all.get(name)}
     return {name: value for name, value in ours.items() if name not in same}
-
-
-def _is_template(value: object) -> bool:
-    """Tell whether text, or any text within a list or mapping, looks like a template."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    if isinstance(value, dict):
-        return any(map(_is_template, value.values()))
-    return isinstance(value, list) and any(map(_is_template, value))
-
-
-def _refers_only(value: object) -> bool:
-    """Tell whether a value's templates only name other variables, so that files alone determine it."""
-    if isinstance(value, str):
-        return not _is_template(_REFERENCE.sub("", value))
-    if isinstance(value, dict):
-        return all(map(_refers_only, value.values()))
-    return not isinstance(value, list) or all(map(_refers_only, value))
 
 
 def _where(value: object) -> str:

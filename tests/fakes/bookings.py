@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from provision.booking.ledger import Ledger
+from provision.booking.records import plan_of
 from provision.deploys.places import engine_socket
 from provision.lab.lab import Lab
 from tests.fakes.cli import Cli, Ran
@@ -34,9 +36,17 @@ class Demo:
         return self.timelock.json("status", self.name)
 
     @property
+    def state(self) -> str:
+        """The state that the ledger has, or '' for a booking that never was."""
+        with Ledger(self.timelock.home.ledger_url) as ledger:
+            booking = ledger.find(self.name)
+        return str(booking.state) if booking else ""
+
+    @property
     def hosts(self) -> list[str]:
         """Its hosts, head first."""
-        return [host["name"] for host in self.status()["plan"]["hosts"]]
+        with Ledger(self.timelock.home.ledger_url) as ledger:
+            return [planned.host.name for planned in plan_of(ledger.booking(self.name)).hosts]
 
     @property
     def spare(self) -> str:
@@ -66,11 +76,13 @@ class Demo:
 
     def containers(self) -> dict[tuple[str, str], str]:
         """Each host's containers that run, and their ids."""
-        found = {}
-        for host in self.hosts:
-            for line in self.on(host, f"{self.docker} ps --no-trunc --format '{{{{.Names}}}} {{{{.ID}}}}'").splitlines():
-                name, _, identity = line.partition(" ")
-                found[host, name] = identity
+        tell = f"{self.docker} ps --no-trunc --format '{{{{.Names}}}} {{{{.ID}}}}'"
+        lines = [(host, *line.split()) for host in self.hosts for line in self.on(host, tell).splitlines()]
+        return {(host, name): identity for host, name, identity in lines}
+
+    def events(self) -> list[dict[str, str]]:
+        """What happened so far."""
+        found: list[dict[str, str]] = self.timelock.json("events", self.name)["events"]
         return found
 
     def drift(self) -> list[tuple[str, str, str]]:

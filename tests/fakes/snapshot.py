@@ -32,13 +32,15 @@ LOOKS = {
 }
 """What is looked at → the command that tells it."""
 
-PASSING = re.compile(
-    r"session-[c0-9]+\.scope|user-runtime-dir@|user@0|user-0\.slice|/run/user/0|run-user-0|sshd|\[|\bps -eo|^root +(sh|bash|sleep|awk) "
-    r"|systemd-tmpfiles-clean|apt-daily|dpkg-db-backup|e2scrub|fstrim|man-db|logrotate|systemd-timedated|systemd-hostnamed"
-    r"|kernel\.(random|ns_last_pid|pty\.nr)|fs\.(dentry|inode|file-nr|quota|aio-nr)|nf_conntrack_count|kernel\.sched_domain"
-    r"|/var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db"
-)
-"""What comes and goes by itself on any Debian host, our looking at it included."""
+PASSING = {
+    "units": r"^(session-|user@0|user-0\.slice|user-runtime-dir@|run-user-0|ssh@|systemd-(timedated|hostnamed))",
+    "mounts": r" /run/user/0 ",
+    "processes": r" (\[|sshd|ps |\(sd-pam\)|/lib/systemd/systemd --user|(sh|bash|sleep|awk|sort|readlink)( |$))",
+    "namespaces": r"^\d+$",
+    "sysctls": r"^(kernel\.(random|ns_last_pid|pty\.nr)|fs\.(dentry|inode|file-nr|quota|aio-nr)|.*conntrack_count)",
+    "files": r"^/(var/log/|var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db )",
+}
+"""What comes and goes by itself on any Debian host, our looking at it included; and logs, which stay."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +67,36 @@ def snapshot(lab: Lab, host: str, ssh: Run) -> Snapshot:
     for line in ssh(lab, host, script).splitlines():
         if line.startswith("## "):
             lines = found.setdefault(line.removeprefix("## "), set())
-        elif line.strip() and not PASSING.search(line):
+        elif line.strip():
             lines.add(re.sub(r"\s+", " ", line.strip()))
-    files = frozenset(line for line in _files(lab.host(host).upper) if not PASSING.search(line))
-    return Snapshot({**{what: frozenset(lines) for what, lines in found.items()}, "files": files})
+    found["files"] = set(_files(lab.host(host).upper, lab.host(host).image))
+    lasting = {what: frozenset(line for line in lines if not _passes(what, line)) for what, lines in found.items()}
+    return Snapshot(lasting)
 
 
-def _files(upper: Path) -> Iterator[str]:
-    """Each file that differs from the image the host was started from."""
+def _passes(what: str, line: str) -> bool:
+    return what in PASSING and re.search(PASSING[what], line) is not None
+
+
+def _files(upper: Path, image: Path) -> Iterator[str]:
+    """Each file that differs from the image which the host was started from."""
     for folder, names, files in os.walk(upper):
         for name in (*names, *files):
             path = Path(folder, name)
-            about = path.lstat()
-            where = f"/{path.relative_to(upper)}"
-            yield f"{where} {stat.filemode(about.st_mode)} {about.st_uid}:{about.st_gid} {_content(path, about)}"
+            where = path.relative_to(upper)
+            if (about := _about(path)) != _about(image / where):
+                yield f"/{where} {about}"
 
 
-def _content(path: Path, about: os.stat_result) -> str:
-    if stat.S_ISLNK(about.st_mode):
-        return str(path.readlink())
-    if stat.S_ISREG(about.st_mode):
-        return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    return ""
+def _about(path: Path) -> str:
+    """Kind, mode, owner and content."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return "absent"
+    content = ""
+    if stat.S_ISLNK(found.st_mode):
+        content = str(path.readlink())
+    elif stat.S_ISREG(found.st_mode):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return f"{stat.filemode(found.st_mode)} {found.st_uid}:{found.st_gid} {content}"

@@ -91,6 +91,7 @@ class TestLife:
 
     def test_new_code_looks_at_every_host_again(self, running: World) -> None:
         assert running.of(replace(running.spec, code_version="2")).up().counts == {"update": 14}
+        assert running.up().counts == {"update": 14}
 
     def test_preview_touches_no_host(self, world: World) -> None:
         assert world.do("preview").counts == {"create": 14}

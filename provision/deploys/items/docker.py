@@ -34,7 +34,7 @@ class DataRoot:
 
     def probe(self) -> str:
         """Print the mode, and of the engine's leftovers in /run that they are there."""
-        return f"stat -c '%a %U' {quote(self.path)}; [ -d {quote(self.run)} ] && echo run"
+        return f"stat -c '%a %U' {quote(self.path)}; [ -n \"$(ls -d {self._leftovers})\" ] && echo run"
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
         """Make it, for root only; the engine then lets the remapped root pass through, as its group."""
@@ -50,9 +50,15 @@ class DataRoot:
         if not seen:
             return ()
         path, run = quote(self.path), quote(self.run)
-        mounts = f"awk -v a={path}/ -v b={run}/ 'index($2, a) == 1 || index($2, b) == 1 {{print $2}}' /proc/mounts"
-        text = f"{mounts} | sort -r | xargs -r -n 1 umount\nrm -rf --one-file-system {path} {run}"
+        below = f"-v a={path}/ -v b={run}/ -v c={run}. 'index($2, a) == 1 || index($2, b) == 1 || index($2, c) == 1"
+        mounts = f"awk {below} {{print $2}}' /proc/mounts"
+        text = f"{mounts} | sort -r | xargs -r -n 1 umount\nrm -rf --one-file-system {path} {self._leftovers}"
         return (change("no longer wanted", text, timeout_seconds=300),)
+
+    @property
+    def _leftovers(self) -> str:
+        """The engine's exec-root, and the one beside it that it makes for remapped ids: RUN.UID.GID."""
+        return f"{quote(self.run)} {quote(self.run)}.[0-9]*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from provision.deploys.item import Change, change, quote
 from provision.deploys.places import RUN
 
+LOCK = f"{RUN}/nft.lock"
 _SPLIT = "##wished"
 
 
@@ -61,7 +62,7 @@ class NftTable:
 
 def load(file: str) -> str:
     """Return shell text that loads an nft script; one at a time, since what it includes may be changing."""
-    return f"flock -o -w 30 {RUN}/nft.lock nft -f {quote(file)}"
+    return f"flock -o -w 30 {LOCK} nft -f {quote(file)}"
 
 
 def _difference(force: str, wished: str) -> str:

@@ -25,20 +25,26 @@ print("nodes", len(ray.nodes()), "GPUs", int(ray.cluster_resources()["GPU"]))
 """
 
 
-def test_the_summary_names_hosts_gpus_worst_rtt_price_and_what_to_do_next(demo: Demo) -> None:
+def test_booking_again_changes_nothing_and_says_what_there_is_and_what_to_do_next(demo: Demo) -> None:
+    held, running = demo.status()["plan"], demo.containers()
+    assert len(running) == 6
     said = demo.book().out
     assert "demo is ACTIVE: 3 hosts, 6 GPUs, worst RTT 3.3ms, 27.20 EUR for 2h" in said
+    assert "0 changes" in said
     assert "timelock submit demo -- python -c" in said
     assert "timelock release demo" in said
+    assert demo.status()["plan"] == held
+    assert demo.containers() == running
 
 
-def test_the_same_as_json(demo: Demo) -> None:
-    booked = demo.timelock.json("book", demo.request, "--no-serve")
-    assert (booked["v"], booked["name"], booked["state"], booked["changes"]) == (1, "demo", "ACTIVE", 0)
-    plan = booked["plan"]
+def test_status_gives_programs_the_whole_plan(demo: Demo) -> None:
+    status = demo.status()
+    assert (status["v"], status["name"], status["state"]) == (1, "demo", "ACTIVE")
+    plan = status["plan"]
     assert len({host["name"] for host in plan["hosts"]}) == 3
     assert len({gpu["uuid"] for host in plan["hosts"] for gpu in host["gpus"]}) == plan["gpu_count"] == 6
     assert plan["image"].partition("@sha256:")[1]
+    assert all(host["answers"] and set(host["roles"].values()) <= {"done"} for host in status["hosts"])
 
 
 def test_a_program_finds_six_gpus_on_three_nodes(demo: Demo) -> None:
@@ -57,22 +63,12 @@ def test_submit_and_ssh_end_with_the_commands_own_code(demo: Demo, status: int) 
     assert ran.out == f"{worker}\n"
 
 
-def test_booking_again_changes_nothing(demo: Demo) -> None:
-    held, running = demo.status()["plan"], demo.containers()
-    assert len(running) == 6
-    assert "0 changes" in demo.book().out
-    assert demo.status()["plan"] == held
-    assert demo.containers() == running
-    assert demo.drift() == []
-
-
 def test_another_request_under_its_name_is_refused_with_the_difference(demo: Demo, tmp_path: Path) -> None:
     other = write_request(tmp_path, "demo", count=4, hosts=2, price={"max_total": "60 EUR"}, ray={"head_cpus": 1})
-    for words in (("book", other, "--yes"), ("book", other, "--dry-run")):
-        ran = demo.timelock(*words, code=2)
-        assert ran.problems[0].startswith("demo: a live booking of this name was made from another request")
-        assert ran.problems[1:] == ["gpu.count: 6 → 4", "gpu.hosts: 3 → 2"]
-        assert "timelock release demo" in ran.advice
+    ran = demo.timelock("book", other, "--yes", code=2)
+    assert ran.problems[0].startswith("demo: a live booking of this name was made from another request")
+    assert ran.problems[1:] == ["gpu.count: 6 → 4", "gpu.hosts: 3 → 2"]
+    assert "timelock release demo" in ran.advice
 
 
 def test_a_dry_run_shows_the_plan_or_what_would_change_and_books_nothing(demo: Demo, tmp_path: Path) -> None:
@@ -84,9 +80,7 @@ def test_a_dry_run_shows_the_plan_or_what_would_change_and_books_nothing(demo: D
     assert [booking["name"] for booking in demo.timelock.json("list", "--all")["bookings"]].count("other") == 0
 
 
-def test_looking_commands_tell_people_and_programs_the_same(demo: Demo, timelock: Cli) -> None:
-    status = demo.status()
-    assert all(host["answers"] and set(host["roles"].values()) <= {"done"} for host in status["hosts"])
+def test_looking_commands_tell_people_and_programs(demo: Demo, timelock: Cli) -> None:
     assert "ACTIVE" in timelock("status", "demo").out
     assert "demo" in timelock("list").out
     events = timelock.json("events", "demo")["events"]

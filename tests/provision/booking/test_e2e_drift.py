@@ -22,7 +22,6 @@ def test_three_changes_by_hand_are_named_and_repaired_and_nothing_else_moves(dem
     assert "wireguard" in said["firewall"]
     repaired = demo.timelock.json("book", demo.request, "--no-serve")
     assert (repaired["state"], repaired["changes"]) == ("ACTIVE", 3)
-    assert demo.drift() == []
     now = demo.containers()
     assert {place for place, identity in running.items() if now[place] != identity} == {(worker, "ray")}
 

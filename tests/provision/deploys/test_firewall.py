@@ -94,6 +94,18 @@ def test_two_bookings_share_the_table_and_leave_those_of_others(sandbox: Sandbox
     assert sandbox.seen("ls -d /etc/timelock /var/lib/timelock-host/holders/*") == ""
 
 
+def test_the_table_goes_with_the_last_fragment_so_that_nobody_is_shut_out_meanwhile(
+    sandbox: Sandbox, on_step: OnStep
+) -> None:
+    one, two = Rules(booking="one"), Rules(booking="two")
+    for role in (one, two):
+        reconcile.apply(sandbox, role, on_step)
+    sandbox.do(fragment_of(one).removal("there"))
+    assert '"two: ssh"' in sandbox.sh("nft list table inet timelock")
+    sandbox.do(fragment_of(two).removal("there"))
+    assert sandbox.sh("nft list tables") == ""
+
+
 def test_a_rule_taken_away_by_hand_is_named(sandbox: Sandbox, on_step: OnStep) -> None:
     role = Rules(booking="one")
     reconcile.apply(sandbox, role, on_step)
@@ -107,3 +119,7 @@ def test_a_rule_taken_away_by_hand_is_named(sandbox: Sandbox, on_step: OnStep) -
     (outcome,) = reconcile.observe(sandbox, [role], [on_step])
     assert isinstance(outcome, reconcile.Outcome)
     assert outcome.changes == ()
+
+
+def fragment_of(role: Rules) -> Item:
+    return next(item for item in role.items() if item.label == f"file /etc/timelock/firewall.d/{role.booking}.nft")

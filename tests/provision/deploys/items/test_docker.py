@@ -25,6 +25,15 @@ def test_data_root(seen: str, reason: str | None) -> None:
     assert [change.reason for change in ROOT.changes(seen, frozenset())] == ([reason] if reason else [])
 
 
+def test_the_engine_s_leftovers_go_with_the_data_root(sandbox: Sandbox) -> None:
+    beside = "/run/timelock/demo.2000000.2000000/containerd.2000000.2000000"
+    sandbox.sh(f"mkdir -p {beside}/mounted && mount -t tmpfs tmpfs {beside}/mounted; touch /run/timelock/demo.lock")
+    assert ROOT.removal(sandbox.seen(ROOT.probe()))
+    sandbox.do(ROOT.removal("run"))
+    assert sandbox.seen(ROOT.probe()) == ""
+    assert sandbox.sh("ls /run/timelock") == "demo.lock\n"
+
+
 @pytest.mark.parametrize("seen", ["there", "active", "activating", "failed"])
 def test_a_pull_is_begun_once_and_its_failure_left_to_the_image_role(seen: str) -> None:
     assert not PULL.changes(seen, frozenset())
