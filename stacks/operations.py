@@ -16,7 +16,7 @@ from stacks.command import BookingStack, Cli
 from stacks.errors import EngineFailed, PassphraseWrong, StackError, StackLocked
 from stacks.outcome import Outcome
 from stacks.program import program
-from stacks.recovery import recover
+from stacks.recovery import forget, recover
 from stacks.settings import StackPlace
 from stacks.spec import BookingSpec
 from stacks.state import corrupt, has_pending
@@ -81,6 +81,8 @@ def _begin(work: _Work) -> Outcome:
     operation, place, name = work.order.operation, work.order.place, work.order.spec.name
     state_file = place.state_file(name)
     if state_file is not None and not state_file.exists():
+        if operation == "destroy":
+            forget(place, name)
         if operation not in ("up", "preview"):
             return Outcome()
         init = ["stack", "init", "--no-select", "--secrets-provider", "passphrase", "--stack", name]

@@ -1,12 +1,13 @@
 """After a crash: let go of what a dead process holds, and enter into the state what it was about to create.
 
-Never destroys and never asks a host; it only makes the state fit for the next update, destroy or refresh.
+Never asks a host; it only makes the state fit for the next update, destroy or refresh, or ends a removal of it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +31,20 @@ def recover(cli: Cli, place: StackPlace, stack: str) -> None:
     _free_locks(place, stack)
     if has_pending(place.state_file(stack)):
         _adopt_pending(cli, place, stack)
+
+
+def forget(place: StackPlace, stack: str) -> None:
+    """Finish the removal of a stack whose state is gone: what is left of it holds the booking's secrets, encrypted.
+
+    Raises:
+        StackLocked: an operation on it still lives.
+    """
+    _free_locks(place, stack)
+    for path in place.remains(stack):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _free_locks(place: StackPlace, stack: str) -> None:

@@ -66,6 +66,15 @@ class StackPlace:
         """The locks of a stack in a file:// backend."""
         return self.backend_dir and self.backend_dir / ".pulumi" / "locks" / "organization" / PROJECT / stack
 
+    def remains(self, stack: str) -> tuple[Path, ...]:
+        """What a stack can leave in a file:// backend besides its state: earlier states, history, locks."""
+        if self.backend_dir is None:
+            return ()
+        pulumi = self.backend_dir / ".pulumi"
+        kinds = ("history", "backups", "locks/organization")
+        state = pulumi / "stacks" / PROJECT / f"{stack}.json"
+        return (*(pulumi / kind / PROJECT / stack for kind in kinds), *state.parent.glob(f"{state.name}.*"))
+
     def make(self) -> None:
         """Create the directories and the project file, private to their owner.
 

@@ -1,0 +1,93 @@
+"""Windows are kept: held when booked, opened before they start, closed when they end, whatever is killed meanwhile."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision import units
+from provision.booking.ledger import Ledger
+from provision.booking.lifecycle import LEAD_NS
+from provision.booking.model import Booking
+from provision.control.background import lock_path, serving
+from provision.lab.lab import Lab
+from tests.fakes.bookings import write_inventory, write_request
+from tests.fakes.cli import Cli
+from tests.fakes.wait import until
+
+pytestmark = pytest.mark.lab
+
+SECOND_NS = 10**9
+LIMIT_SECONDS = 200
+
+
+@pytest.fixture
+def control_plane(timelock: Cli) -> Iterator[Cli]:
+    yield timelock
+    timelock("serve", "--stop")
+
+
+def test_serve_opens_a_window_before_it_starts_and_closes_one_that_ends(
+    control_plane: Cli, four: Lab, tmp_path: Path
+) -> None:
+    timelock = control_plane
+    now_ns = time.time_ns()
+    later = write_request(tmp_path, "later", count=2, hosts=1, window=window(now_ns + LEAD_NS + 25 * SECOND_NS, "1h"))
+    short = write_request(tmp_path, "short", count=2, hosts=1, window={"start": "now", "duration": "60s"})
+    held = timelock("book", later, "--yes").out
+    assert "later is CLAIMED" in held
+    assert "`timelock serve` provisions them before" in held
+    assert serving(timelock.home)
+    os.kill(serve_pid(timelock), signal.SIGKILL)
+    assert not serving(timelock.home)
+    assert booking(timelock, "later").state == "CLAIMED"
+    timelock("book", short, "--yes", "--no-wait")
+    assert serving(timelock.home)
+    until(lambda: booking(timelock, "later").state == "ACTIVE", "later is opened", LIMIT_SECONDS)
+    assert time.time_ns() < booking(timelock, "later").start_ns
+    until(lambda: booking(timelock, "short").state == "RELEASED", "short is closed", LIMIT_SECONDS)
+    assert time.time_ns() >= booking(timelock, "short").end_ns
+    actors = {(event["new"], event["actor"]) for event in timelock.json("events", "short")["events"]}
+    assert {("CLOSING", "serve"), ("RELEASED", "serve")} <= actors
+    assert timelock("serve", "--stop").out == "stopped\n"
+    assert not serving(timelock.home)
+    assert timelock("serve", "--stop").out == "none was running\n"
+    timelock("release", "later", "--yes")
+
+
+def test_a_window_grows_only_as_far_as_its_gpus_are_free(timelock: Cli, four: Lab, tmp_path: Path) -> None:
+    only = {"TIMELOCK_INVENTORY": str(write_inventory(tmp_path, four, {four.hosts[0].name: {}}))}
+    cli = Cli(home=timelock.home, environment=only)
+    first = write_request(tmp_path, "first", count=2, hosts=1)
+    next_ns = time.time_ns() + 3 * 3600 * SECOND_NS
+    second = write_request(tmp_path, "second", count=2, hosts=1, window=window(next_ns, "1h"))
+    for request in (first, second):
+        cli("book", request, "--yes", "--no-wait", "--no-serve")
+    was = booking(cli, "first")
+    cli("extend", "first", "--by", "30m")
+    assert booking(cli, "first").end_ns == was.end_ns + 1800 * SECOND_NS
+    refused = cli("extend", "first", "--by", "2h", code=4)
+    assert "second" in refused.problems[0]
+    assert booking(cli, "first").end_ns == was.end_ns + 1800 * SECOND_NS
+    for words in (("--by", "-1h"), ("--until", "tomorrow"), ()):
+        cli("extend", "first", *words, code=2)
+    for name in ("first", "second"):
+        assert cli("release", name, "--yes").out == f"{name} is RELEASED\n"
+
+
+def window(start_ns: int, duration: str) -> dict[str, str]:
+    return {"start": units.format_instant(start_ns // SECOND_NS * SECOND_NS), "duration": duration}
+
+
+def booking(timelock: Cli, name: str) -> Booking:
+    with Ledger(timelock.home.ledger_url) as ledger:
+        return ledger.booking(name)
+
+
+def serve_pid(timelock: Cli) -> int:
+    import json
+
+    return int(json.loads(lock_path(timelock.home).read_text())["pid"])
