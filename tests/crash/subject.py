@@ -133,7 +133,8 @@ class Subject:
         assert set(place.root.iterdir()) <= {*kept, place.journal, place.lock}
         assert [path for path in (home.root / "pulumi").rglob(f"{self.name}*") if not _is_empty(path)] == []
         for host, before in self.before.items():
-            assert _left(before.difference(snapshot(self.lab, host, self.ssh))) == [], host
+            left = _left(before.difference(snapshot(self.lab, host, self.ssh)))
+            assert left == [], f"{host}: {left}"
 
     def _drift(self) -> str:
         with self._run("drift", self.name, "--json") as command:

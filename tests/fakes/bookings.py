@@ -49,10 +49,15 @@ class Demo:
             return [planned.host.name for planned in plan_of(ledger.booking(self.name)).hosts]
 
     @property
+    def live(self) -> bool:
+        """Whether it holds hosts."""
+        return self.state not in ("", "RELEASED", "FAILED")
+
+    @property
     def spare(self) -> str:
-        """The lab's host that is not booked."""
-        (name,) = {host.name for host in self.lab.hosts} - set(self.hosts)
-        return name
+        """A host of the lab that it does not hold."""
+        held = self.hosts if self.live else []
+        return next(host.name for host in self.lab.hosts if host.name not in held)
 
     def book(self, code: int = 0) -> Ran:
         return self.timelock("book", self.request, "--yes", "--no-serve", code=code)

@@ -1,6 +1,6 @@
 """The booking that end-to-end tests share: four lab hosts, of which `demo` has three; each test leaves it ACTIVE."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -52,3 +52,19 @@ def demo(shared_demo: Demo) -> Demo:
     if shared_demo.state != "ACTIVE":
         shared_demo.book()
     return shared_demo
+
+
+@pytest.fixture
+def tidy(timelock: Cli) -> Iterator[None]:
+    """Other bookings than the shared one are over when the test is."""
+    yield
+    for booking in timelock.json("list")["bookings"]:
+        if booking["name"] != "demo":
+            timelock("release", booking["name"], "--yes")
+
+
+@pytest.fixture
+def no_demo(shared_demo: Demo, tidy: None) -> None:
+    """All hosts are free."""
+    if shared_demo.live:
+        shared_demo.timelock("release", "demo", "--yes")

@@ -16,7 +16,9 @@ for kind in tasks containers images leases content; do
 done
 ctr namespaces rm {name} >/dev/null
 store=/var/lib/containerd/io.containerd.content.v1.content/blobs
-rmdir $store/sha256 $store 2>/dev/null || :"""
+rmdir $store/sha256 $store 2>/dev/null || :
+tasks=containerd/io.containerd.runtime.v2.task/{name}
+rmdir /var/lib/$tasks /run/$tasks 2>/dev/null || :"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,8 +45,9 @@ class Pause:
         return ()
 
     def removal(self, seen: str) -> tuple[Change, ...]:
-        """Remove it, and with it the namespace and all that is in it."""
-        return (change("no longer wanted", f"{self._docker} rm -f -v pause >/dev/null"),) if seen else ()
+        """Remove it, and with it the namespace and all that is in it; then the directory that wireguard-go has made."""
+        text = f"{self._docker} rm -f -v pause >/dev/null\nrmdir /run/wireguard 2>/dev/null || :"
+        return (change("no longer wanted", text),) if seen else ()
 
     @property
     def _docker(self) -> str:

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,9 @@ import pytest
 from provision.booking.progress import read_journal
 from tests.fakes.bookings import write_request
 from tests.fakes.cli import Cli
-from tests.fakes.wait import descendants, until
+from tests.fakes.wait import alive, descendants, until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("tidy")]
 
 LIMIT_SECONDS = 90
 
@@ -42,12 +41,9 @@ def began(timelock: Cli, role: str, verb: str = "apply") -> bool:
 
 def interrupt(process: subprocess.Popen[str], *, times: int) -> str:
     """Press Ctrl-C so many times; what it said. No process of its own is left behind."""
-    below = [child for child in descendants(process.pid)]
+    below = descendants(process.pid)
     for _ in range(times):
         process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=LIMIT_SECONDS)
-    until(lambda: not [pid for pid in below if runs(pid)], "no process is left", LIMIT_SECONDS)
+    until(lambda: not any(map(alive, below)), "no process is left", LIMIT_SECONDS)
     return out + err
-
-
-runs: Callable[[int], bool] = lambda pid: Path(f"/proc/{pid}").exists()

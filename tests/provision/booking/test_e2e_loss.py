@@ -47,8 +47,9 @@ def test_with_no_host_left_that_fits_the_booking_waits_and_goes_on_when_one_is_b
     hosts, lost, spare = demo.hosts, demo.hosts[1], demo.spare
     with dead(demo, lost, spare):
         refused = demo.timelock("resume", "demo", code=4)
+        assert refused.problems[0] == "expected 6 free GPUs that fit, found 4 together"
         assert "unreachable" in refused.err
-        print(refused.err)
+        assert f"bring back hosts that were left out ({', '.join(sorted([lost, spare]))})" in refused.err
         assert demo.state == "PROVISIONING"
     assert demo.timelock.json("resume", "demo")["state"] == "ACTIVE"
     assert demo.hosts == hosts

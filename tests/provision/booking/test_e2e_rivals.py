@@ -6,16 +6,18 @@ import pytest
 
 from provision.booking.ledger import Ledger
 from provision.lab.lab import Lab
-from tests.fakes.bookings import write_inventory, write_request
+from tests.fakes.bookings import Demo, write_inventory, write_request
 from tests.fakes.cli import Cli
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("tidy")]
 
 NAMES = ("one", "other")
 
 
-def test_of_two_bookings_at_once_for_the_last_gpus_one_wins(timelock: Cli, four: Lab, tmp_path: Path) -> None:
-    last = write_inventory(tmp_path, four, {four.hosts[0].name: {}})
+def test_of_two_bookings_at_once_for_the_last_gpus_one_wins(
+    timelock: Cli, four: Lab, shared_demo: Demo, tmp_path: Path
+) -> None:
+    last = write_inventory(tmp_path, four, {shared_demo.spare: {}})
     requests = [write_request(tmp_path, name, count=2, hosts=1) for name in NAMES]
     options = ("--inventory", last, "--yes", "--no-wait", "--no-serve")
     started = [timelock.start("book", request, *options) for request in requests]
@@ -26,7 +28,7 @@ def test_of_two_bookings_at_once_for_the_last_gpus_one_wins(timelock: Cli, four:
     (loser,) = set(NAMES) - {winner}
     assert "GPU" in ended[loser][0][1]
     with Ledger(timelock.home.ledger_url) as ledger:
-        assert [booking.name for booking in ledger.bookings()] == [winner]
+        assert {booking.name for booking in ledger.bookings()} & set(NAMES) == {winner}
         assert len(ledger.claims(ledger.booking(winner).id)) == 2
         lost = ledger.find(loser)
         assert lost is None or ledger.claims(lost.id) == ()
