@@ -12,6 +12,7 @@ from types import TracebackType
 
 from sqlalchemy import Connection
 
+from provision import units
 from provision.booking.database import Database
 from provision.booking.errors import IllegalTransition, NoSuchBooking
 from provision.booking.model import Booking, BookingState, Claim, Event, EventLine, Quarantine
@@ -173,7 +174,8 @@ class Ledger:
         def work(connection: Connection) -> Booking:
             booking = bookings.lock_live(connection, booking_id)
             if new_end_ns < booking.end_ns:
-                problem = f"expected an end not before {booking.end_ns} ns, found {new_end_ns} ns"
+                old, new = units.format_instant(booking.end_ns), units.format_instant(new_end_ns)
+                problem = f"expected an end not before {old}, found {new}"
                 raise InvalidInput((f"booking {booking.name!r}: {problem}",), next_step="release it to end it earlier")
             claims.extend(connection, booking, new_end_ns)
             return bookings.change(connection, booking_id, end_ns=new_end_ns)

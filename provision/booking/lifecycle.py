@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from provision import units
 from provision.booking.errors import ClaimConflict
 from provision.booking.model import Booking, BookingState
 from provision.booking.secrets import ensure_secrets
@@ -49,7 +50,8 @@ def plan_booking(desk: Desk, booking: Booking, plan: Plan) -> Booking:
     """REQUESTED → PLANNED: the Plan is kept; from here on it is what is applied."""
     desk.ledger.set_plan(booking.id, plan.encode())
     desk.place(booking.name).plan.write_bytes(plan.encode())
-    return _move(desk, booking, BookingState.PLANNED, f"{len(plan.hosts)} hosts, plan {plan.digest[:12]}")
+    hosts = "1 host" if len(plan.hosts) == 1 else f"{len(plan.hosts)} hosts"
+    return _move(desk, booking, BookingState.PLANNED, f"{hosts}, plan {plan.digest[:12]}")
 
 
 def claim(desk: Desk, booking: Booking, plan: Plan) -> Booking:
@@ -154,14 +156,15 @@ def extend(desk: Desk, booking: Booking, end_ns: int) -> Booking:
         raise InvalidInput((f"{booking.name}: expected a booking with hosts, found one that is {booking.state}",))
     moved = desk.ledger.extend_claims(booking.id, end_ns)
     plan = plan_of(booking)
+    if end_ns == booking.end_ns == plan.end_ns:
+        return moved
     rate = sum(p.host.price_micros_per_gpu_hour * len(p.gpus) for p in plan.hosts)
     seconds = -((plan.start_ns - end_ns) // 10**9)
     plan = replace(plan, end_ns=end_ns, price_micros=total_micros(rate, seconds))
     desk.ledger.set_plan(booking.id, plan.encode())
     desk.place(booking.name).plan.write_bytes(plan.encode())
-    desk.ledger.event(
-        booking.id, desk.actor, booking.name, str(booking.end_ns), str(end_ns), "window extended", desk.now_ns()
-    )
+    old, new = units.format_instant(booking.end_ns), units.format_instant(end_ns)
+    desk.ledger.event(booking.id, desk.actor, booking.name, old, new, "window extended", desk.now_ns())
     return moved
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from provision.errors import Locked
+
+ATTEMPTS = 5
+PAUSE_SECONDS = 0.02
 
 
 @contextmanager
@@ -52,13 +56,18 @@ def holder(path: Path) -> str | None:
 
 
 def _take(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise Locked(
-            f"{path.parent.name}: held by {_owner(path)}",
-            next_step="wait for it to end, or watch it with `timelock status`",
-        ) from error
+    """Take the lock; somebody who only looks (`holder`) has it for microseconds, hence more than one attempt."""
+    for _ in range(ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(PAUSE_SECONDS)
+        else:
+            return
+    raise Locked(
+        f"{path.parent.name}: held by {_owner(path)}",
+        next_step="wait for it to end, or watch it with `timelock status`",
+    )
 
 
 def _owner(path: Path) -> str:

@@ -189,5 +189,7 @@ def _live(desk: Desk, name: str) -> Booking:
 
 @contextmanager
 def _locked(desk: Desk, name: str, operation: str) -> Iterator[None]:
+    if operation != "book" and not desk.home.booking(name).lock.exists():
+        desk.ledger.booking(name)  # what was never booked gets no directory
     with held(desk.place(name).lock, operation=f"timelock {operation} {name}"):
         yield

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import click
 
-from provision.errors import InvalidInput, TimelockError
+from provision.cli.edge import guarded
 
 COMMANDS: Mapping[str, tuple[str, str, str]] = {
     "match": ("provision.cli.request", "match_command", "Plan only: hosts, price, worst RTT, why-not counts."),
@@ -79,28 +79,6 @@ def timelock() -> None:
 
 
 def main() -> None:
-    """Entry point: run the command and turn errors into one message and the right exit code."""
+    """Entry point: run the command, and end with its exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        code = timelock.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo("interrupted; the state is kept: `timelock resume BOOKING` goes on", err=True)
-        sys.exit(130)
-    except TimelockError as error:
-        show(error)
-        sys.exit(error.exit_code)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
-def show(error: TimelockError) -> None:
-    """Print an error to standard error: what is wrong, then what to do."""
-    lines = error.problems if isinstance(error, InvalidInput) else (error.message,)
-    for line in lines:
-        click.secho(f"error: {line}", fg="red", err=True)
-    if error.next_step:
-        click.echo(f"  → {error.next_step}", err=True)
+    sys.exit(guarded(lambda: timelock.main(standalone_mode=False)))

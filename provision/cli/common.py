@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from provision.booking.desk import Desk
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md) and nothing else.")
+MOST_CHARACTERS = 1 << 20
+"""How much of a file that the user named is read at most; what reads it complains far earlier."""
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+
 yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 
 
@@ -36,7 +43,7 @@ def inventory_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def booking_argument(command: Callable[..., Any]) -> Callable[..., Any]:
     """BOOKING, completed from the ledger's live bookings."""
-    return click.argument("name", metavar="BOOKING", shell_complete=_complete_booking)(command)
+    return click.argument("name", metavar="BOOKING", callback=_checked, shell_complete=_complete_booking)(command)
 
 
 @contextmanager
@@ -76,21 +83,51 @@ def find_inventory(home: Home, given: Path | None) -> Path:
     )
 
 
+def ask(question: str) -> bool:
+    """Whether the person says yes.
+
+    Raises:
+        InvalidInput: there is nobody to ask.
+    """
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as error:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
+        raise InvalidInput(
+            ("expected an answer on standard input, found its end",), next_step="`--yes` answers yes beforehand"
+        ) from error
+
+
+@contextmanager
+def until_interrupted() -> Iterator[None]:
+    """Let Ctrl-C end the block, which only looks: there is nothing to explain, and nothing to resume."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(130) from None
+
+
 def print_json(value: object) -> None:
     """Print one JSON document."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def read_text(path: Path) -> str:
-    """The text of a file the user named.
+    """The text of a file the user named, at most MOST_CHARACTERS of it (`/dev/zero` has no end).
 
     Raises:
         InvalidInput: it is missing, no file, or not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput((f"{path}: expected a readable UTF-8 file, found: {error}",)) from error
+        with path.open(encoding="utf-8") as file:
+            return file.read(MOST_CHARACTERS)
+    except OSError as error:
+        found = error.strerror or str(error)
+    except UnicodeDecodeError as error:
+        found = f"{error.reason} at byte {error.start}"
+    raise InvalidInput((f"{path}: expected a readable UTF-8 file, found: {found}",))
 
 
 def _ensure_root_directory(home: Home) -> None:
@@ -101,6 +138,12 @@ def _ensure_root_directory(home: Home) -> None:
             f"{home.root}: expected a directory we can write to, found: {error}",
             next_step="run as root, or set TIMELOCK_HOME to a directory of yours",
         ) from error
+
+
+def _checked(_: click.Context, __: click.Parameter, name: str) -> str:
+    if _NAME.fullmatch(name):
+        return name
+    raise InvalidInput((f"expected a booking's name (1 to 31 of a–z, 0–9 and '-', a letter first), found {name!a}",))
 
 
 def _complete_booking(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:

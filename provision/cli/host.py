@@ -34,7 +34,8 @@ def list_command(as_json: bool) -> None:
 @host_group.command("restore")
 @click.argument("host")
 @click.option("--reason", default="restored by hand", show_default=True, help="Why, for the event line.")
-def restore_command(host: str, reason: str) -> None:
+@json_option
+def restore_command(host: str, reason: str, as_json: bool) -> None:
     """Erase what HOST still carries of bookings that are over, and take it back; it must be reachable."""
     from provision.booking.restore import restore
 
@@ -42,4 +43,7 @@ def restore_command(host: str, reason: str) -> None:
         if host not in here.ledger.quarantined():
             raise InvalidInput((f"{host}: expected a host in quarantine, found none of this name",))
         erased = restore(here, host, reason)
+    if as_json:
+        print_json({"v": 1, "host": host, "erased": list(erased)})
+        return
     click.echo(f"{host} is back" + (f"; erased: {', '.join(erased)}" if erased else ""))

@@ -50,13 +50,18 @@ def up_command(name: str, hosts: int, gpus: int, image: str, as_json: bool) -> N
 
 @lab_group.command("down")
 @name_option
-def down_command(name: str) -> None:
+@json_option
+def down_command(name: str, as_json: bool) -> None:
     """Take the lab down and remove all of it, whatever state it is in; images stay cached."""
     from provision.lab.lab import Lab
 
     _need_root()
-    Lab(Home.from_env(), name).down()
-    click.echo(f"lab {name!r} is down")
+    lab = Lab(Home.from_env(), name)
+    lab.down()
+    if as_json:
+        print_json(_shape(lab.status()))
+    else:
+        click.echo(f"lab {name!r} is down")
 
 
 @lab_group.command("status")

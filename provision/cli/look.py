@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli.common import booking_argument, desk, json_option, print_json
+from provision.cli.common import booking_argument, desk, json_option, print_json, until_interrupted
+from provision.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,7 +27,9 @@ def status_command(name: str, watch: bool, as_json: bool) -> None:
     from provision.booking.condition import condition
     from provision.cli.status import draw, status_shape, watch_status
 
-    with desk() as here:
+    if watch and as_json:
+        raise click.UsageError("expected --watch or --json, not both")
+    with desk() as here, until_interrupted():
         if as_json:
             print_json(status_shape(condition(here, name)))
         elif watch:
@@ -60,11 +63,13 @@ def list_command(everything: bool, as_json: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Stay, and print new ones as they come.")
 @json_option
 def events_command(name: str, follow: bool, as_json: bool) -> None:
-    """Print what happened to BOOKING: time, actor, target, old → new, reason."""
+    """Print what happened to BOOKING: time, actor, target, old → new, reason (with --json -f one document a line)."""
+    import json
+
     from provision.cli.shape import event_shape
     from provision.cli.tables import event_line
 
-    with desk() as here:
+    with desk() as here, until_interrupted():
         booking = here.ledger.booking(name)
         if as_json and not follow:
             print_json({"v": 1, "events": [event_shape(event) for event in here.ledger.events(booking.id)]})
@@ -73,7 +78,7 @@ def events_command(name: str, follow: bool, as_json: bool) -> None:
         while True:
             for event in here.ledger.events(booking.id, seen):
                 seen = event.seq
-                click.echo(event_line(event))
+                click.echo(json.dumps(event_shape(event), ensure_ascii=False) if as_json else event_line(event))
             if not follow or not here.ledger.booking(booking.id).live:
                 return
             time.sleep(FOLLOW_SECONDS)
@@ -90,10 +95,23 @@ def logs_command(name: str, host: str | None, follow: bool, as_json: bool) -> No
 
     from provision.cli.tables import log_line
 
-    with desk() as here:
+    with desk() as here, until_interrupted():
+        if host is not None:
+            _check_host(here, name, host)
         for value in _journal(here, name, follow=follow):
             if host is None or value.get("host") == host:
                 click.echo(json.dumps(value, ensure_ascii=False) if as_json else log_line(value))
+
+
+def _check_host(here: Desk, name: str, host: str) -> None:
+    """Refuse a host that neither is, nor was, one of the booking's."""
+    from provision.booking.records import plan_of
+
+    booking = here.ledger.booking(name)
+    planned = [planned.host.name for planned in plan_of(booking).hosts] if booking.plan else []
+    if host not in planned and all(value.get("host") != host for value in _journal(here, name, follow=False)):
+        known = ", ".join(planned) or "none yet"
+        raise InvalidInput((f"{name}: expected one of its hosts ({known}), found {host!r}",))
 
 
 def _journal(here: Desk, name: str, *, follow: bool) -> Iterator[Mapping[str, object]]:

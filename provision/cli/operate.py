@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.booking.model import BookingState
-from provision.cli.common import booking_argument, desk, json_option, print_json, yes_option
+from provision.cli.common import ask, booking_argument, desk, json_option, print_json, yes_option
 from provision.cli.view import watching
 from provision.errors import InvalidInput
 
 if TYPE_CHECKING:
     from provision.booking.desk import Desk
     from provision.booking.lifecycle import Result
+    from provision.booking.model import Booking
 
 
 @click.command("drift")
@@ -66,8 +67,9 @@ def release_command(name: str, yes: bool, as_json: bool) -> int:
 
     with desk() as here:
         booking = here.ledger.booking(name)
-        if booking.live and not (yes or as_json):
-            _ask_early(here, name, booking.end_ns)
+        if booking.live and not (yes or as_json or _sure(here, booking)):
+            click.echo("not released", err=True)
+            return 1
         with watching(f"release {name}", json=as_json) as view:
             result = release(replace(here, tell=view.tell), name)
         aside = [host for host, q in here.ledger.quarantined().items() if _because_of(q, result)]
@@ -104,12 +106,12 @@ def _new_end(end_ns: int, by: str | None, until: str | None) -> int:
         raise InvalidInput((str(error),)) from error
 
 
-def _ask_early(here: Desk, name: str, end_ns: int) -> None:
+def _sure(here: Desk, booking: Booking) -> bool:
+    """Ask before a window is cut short; one that is over needs no question."""
     from provision.cli.tables import window_words
 
-    left = window_words(here.ledger.booking(name), here.now_ns())
-    if here.now_ns() < end_ns:
-        click.confirm(f"Release {name} now? Its window has {left}.", abort=True, err=True)
+    now_ns = here.now_ns()
+    return now_ns >= booking.end_ns or ask(f"Release {booking.name} now? Its window: {window_words(booking, now_ns)}.")
 
 
 def _because_of(quarantine: object, result: Result) -> bool:

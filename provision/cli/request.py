@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli.common import (
+    ask,
     desk,
     find_inventory,
     inventory_option,
@@ -111,7 +112,7 @@ def _confirm(view: View, plan: Plan, yes: bool, as_json: bool) -> bool:
     with view.paused():
         if not as_json:
             print_plan(plan, err=True)
-        return yes or click.confirm("Book these hosts?", err=True)
+        return yes or ask("Book these hosts?")
 
 
 def _show_plan(plan: Plan, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -12,8 +13,8 @@ from rich.text import Text
 
 from provision import units
 from provision.cli.shape import booking_shape, event_shape
-from provision.cli.tables import COLOURS, console, event_line, summary, window_words
-from provision.cli.view import MARKS, ROLES
+from provision.cli.tables import coloured, console, event_line, summary, window_words
+from provision.cli.view import ROLES, ROOMY, add_role_columns, role_marks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +30,15 @@ def draw(condition: Condition) -> None:
 
 
 def watch_status(look: Callable[[], Condition]) -> None:
-    """Draw it again and again until interrupted, or until the booking is over."""
-    with Live(console=console(), auto_refresh=False, screen=False) as live:
+    """Draw it again and again until interrupted, or until the booking is over; in a pipe one below the other."""
+    out = console()
+    with Live(console=out, auto_refresh=False) if out.is_terminal else nullcontext() as live:
         while True:
             now = look()
-            live.update(screen(now), refresh=True)
+            if live:
+                live.update(screen(now), refresh=True)
+            else:
+                out.print(screen(now))
             if not now.booking.live:
                 return
             time.sleep(WATCH_SECONDS)
@@ -43,7 +48,7 @@ def screen(condition: Condition) -> Group:
     """Header, hosts, last events."""
     booking = condition.booking
     head = Text.assemble(
-        (booking.name, "bold"), "  ", (str(booking.state), COLOURS.get(booking.state, "yellow")), "  ",
+        (booking.name, "bold"), "  ", coloured(booking.state), "  ",
         window_words(booking, condition.now_ns),
     )  # fmt: skip
     if condition.operation:
@@ -82,8 +87,10 @@ def status_shape(condition: Condition) -> dict[str, Any]:
 
 def _hosts(condition: Condition) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("host", "", "site", "GPUs", "SSH", *ROLES):
-        table.add_column(name, justify="center" if name in ROLES else "left")
+    narrow = console().width < ROOMY + max(len(host.planned.host.name) for host in condition.hosts)
+    for name in ("host", "", "site", "GPUs", "SSH"):
+        table.add_column(name, no_wrap=True)
+    add_role_columns(table, ROLES, narrow=narrow)
     for place, host in enumerate(condition.hosts):
         planned = host.planned
         answer = (
@@ -91,14 +98,13 @@ def _hosts(condition: Condition) -> Table:
             if host.answered_ns is None
             else Text(_milliseconds(host.answered_ns), "green")
         )
-        marks = (MARKS.get(host.roles.get(role, "waiting"), MARKS["start"]) for role in ROLES)
         table.add_row(
             planned.host.name,
             "head" if place == 0 else "",
             planned.host.site,
             f"{len(planned.gpus)} × {planned.gpus[0].model}",
             answer,
-            *(Text(mark, style) for mark, style in marks),
+            *role_marks(host.roles, ROLES, narrow=narrow),
         )
     return table
 

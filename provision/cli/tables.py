@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from provision import units
 from provision.booking.model import BookingState
+from provision.cli.plain import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,9 +29,11 @@ PIPE_WIDTH = 160
 
 
 def console(*, err: bool = False) -> Console:
-    """A console that never wraps in a pipe."""
-    found = Console(stderr=err, highlight=False)
-    return found if found.is_terminal else Console(stderr=err, highlight=False, width=PIPE_WIDTH, no_color=True)
+    """A console that never wraps in a pipe, and takes no word of ours or of a supplier for markup."""
+    found = Console(stderr=err, highlight=False, markup=False)
+    if found.is_terminal:
+        return found
+    return Console(stderr=err, highlight=False, markup=False, width=PIPE_WIDTH, no_color=True)
 
 
 def print_plan(plan: Plan, *, err: bool = False) -> None:
@@ -41,7 +45,7 @@ def print_plan(plan: Plan, *, err: bool = False) -> None:
         host = planned.host
         gpus = f"{len(planned.gpus)} × {planned.gpus[0].model}"
         price = units.format_money(host.price_micros_per_gpu_hour, host.currency)
-        table.add_row(host.name, host.supplier, host.site, host.region, str(host.tier or "–"), gpus, price)
+        table.add_row(host.name, plain(host.supplier), host.site, host.region, str(host.tier or "–"), gpus, price)
     out = console(err=err)
     out.print(table)
     out.print(summary(plan))
@@ -65,7 +69,7 @@ def print_booked(booking: Booking, plan: Plan, changes: int) -> None:
     """What `book` ends with: the summary and the next commands."""
     out = console()
     name = booking.name
-    out.print(f"[bold]{name}[/] is [{COLOURS.get(booking.state, 'yellow')}]{booking.state}[/]: {summary(plan)}")
+    out.print(Text.assemble((name, "bold"), " is ", coloured(booking.state), f": {summary(plan)}"))
     out.print(f"{changes} {'change' if changes == 1 else 'changes'}")
     if booking.state is BookingState.ACTIVE:
         out.print("next:")
@@ -81,10 +85,13 @@ def print_bookings(bookings: Iterable[Booking]) -> None:
     for name in ("booking", "state", "from", "to"):
         table.add_column(name)
     for booking in bookings:
-        colour = COLOURS.get(booking.state, "yellow")
-        state = f"[{colour}]{booking.state}[/]"
-        table.add_row(booking.name, state, _instant(booking.start_ns), _instant(booking.end_ns))
+        table.add_row(booking.name, coloured(booking.state), _instant(booking.start_ns), _instant(booking.end_ns))
     console().print(table)
+
+
+def coloured(state: BookingState) -> Text:
+    """A state in its colour."""
+    return Text(str(state), COLOURS.get(state, "yellow"))
 
 
 def window_words(booking: Booking, now_ns: int | None = None) -> str:
@@ -110,12 +117,13 @@ def event_line(event: Event) -> str:
     """One event: time, actor, target, old → new, reason."""
     line = event.line
     arrow = f"{line.old} → {line.new}" if line.old or line.new else ""
-    return "  ".join(part for part in (_instant(line.time_ns), line.actor, line.target, arrow, line.reason) if part)
+    parts = (_instant(line.time_ns), line.actor, line.target, arrow.strip(), line.reason)
+    return "  ".join(plain(part) for part in parts if part)
 
 
 def log_line(value: Mapping[str, object]) -> str:
     """One line of the journal: time, host, role, what."""
     at = value.get("time_ns")
     stamp = _instant(at) if isinstance(at, int) else "-"
-    words = (str(value[key]) for key in ("host", "role", "event", "step", "state", "cause") if value.get(key))
+    words = (plain(str(value[key])) for key in ("host", "role", "event", "step", "state", "cause") if value.get(key))
     return "  ".join((stamp, *words))

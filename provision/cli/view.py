@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from provision.booking.progress import HostStep, Phase, Progress
+from provision.cli.plain import plain
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
     from rich.live import Live
     from rich.table import Table
+    from rich.text import Text
 
 ROLES = ("identity", "baseline", "engine", "firewall", "mesh", "image", "ray")
 COLUMNS = (*ROLES, "acceptance")
@@ -30,6 +33,8 @@ MARKS = {
     "failed": ("✗", "bold red"),
 }
 REFRESH_PER_SECOND = 8
+ROOMY = 84
+"""Beside a host's name, what a column for each role and some words take, in characters."""
 
 
 @dataclass(slots=True)
@@ -45,27 +50,46 @@ class Board:
     def take(self, event: Progress) -> None:
         """Note one event."""
         if isinstance(event, Phase):
-            self.phase = f"{event.name}  {event.detail}".rstrip()
+            self.phase = plain(f"{event.name}  {event.detail}".rstrip())
             return
         self.cells.setdefault(event.host, {})[event.role] = event.state
-        self.now[event.host] = f"{event.role}: {event.step}" if event.state != "done" else ""
+        self.now[event.host] = plain(f"{event.role}: {event.step}") if event.state != "done" else ""
 
-    def __rich__(self) -> Table:
-        """The table as it stands now."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        """The table as it stands now, as wide as the terminal has room."""
         from rich.table import Table
+        from rich.text import Text
 
         seconds = time.monotonic() - self.began
-        table = Table(
-            box=None, title=f"{self.title}  {seconds:.0f} s  {self.phase}", title_justify="left", padding=(0, 1)
-        )
-        table.add_column("host", style="bold")
-        for role in COLUMNS:
-            table.add_column(role, justify="center")
+        title = Text(f"{self.title}  {seconds:.0f} s  {self.phase}")
+        longest = max(map(len, self.cells), default=0)
+        narrow = options.max_width < ROOMY + longest
+        table = Table(box=None, title=title, title_justify="left", padding=(0, 1))
+        table.add_column("host", style="bold", no_wrap=True, min_width=longest)
+        add_role_columns(table, COLUMNS, narrow=narrow)
         table.add_column("now", style="dim", no_wrap=True, overflow="ellipsis")
         for host in sorted(self.cells):
-            marks = (MARKS.get(self.cells[host].get(role, "waiting"), MARKS["start"]) for role in COLUMNS)
-            table.add_row(host, *(f"[{style}]{mark}[/]" for mark, style in marks), self.now.get(host, ""))
-        return table
+            marks = role_marks(self.cells[host], COLUMNS, narrow=narrow)
+            table.add_row(host, *marks, Text(self.now.get(host, "")))
+        yield table
+
+
+def add_role_columns(table: Table, roles: Sequence[str], *, narrow: bool) -> None:
+    """A column for each role; on a narrow terminal one for all, in which each has a mark."""
+    if narrow:
+        table.add_column("roles", no_wrap=True, min_width=len(roles))
+        return
+    for role in roles:
+        table.add_column(role, justify="center", min_width=len(role))
+
+
+def role_marks(states: Mapping[str, str], roles: Sequence[str], *, narrow: bool) -> list[Text]:
+    """The cells for those columns."""
+    from rich.text import Text
+
+    found = (MARKS.get(states.get(role, "waiting"), MARKS["start"]) for role in roles)
+    marks = [Text(mark, style) for mark, style in found]
+    return [Text().join(marks)] if narrow else marks
 
 
 class View:
@@ -83,8 +107,9 @@ class View:
 class LiveView(View):
     """A table on a terminal that is drawn again and again."""
 
-    def __init__(self, live: Live, board: Board) -> None:
-        self._live, self._board = live, board
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._live = self._begun()
 
     def tell(self, event: Progress) -> None:
         """Note the event; the table is drawn by its own clock."""
@@ -98,8 +123,21 @@ class LiveView(View):
         try:
             yield
         finally:
-            self._live.transient = False
-            self._live.start()
+            self._live = self._begun()
+
+    def end(self) -> None:
+        """Leave the table as it stands."""
+        self._live.stop()
+
+    def _begun(self) -> Live:
+        """A live display below all that was printed; one that was stopped would draw over it."""
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(stderr=True, markup=False)
+        live = Live(self._board, console=console, refresh_per_second=REFRESH_PER_SECOND)
+        live.start()
+        return live
 
 
 class LineView(View):
@@ -124,15 +162,14 @@ def watching(title: str, *, json: bool = False) -> Iterator[View]:
     elif not sys.stderr.isatty():
         yield LineView()
     else:
-        from rich.console import Console
-        from rich.live import Live
-
-        board = Board(title=title)
-        with Live(board, console=Console(stderr=True), refresh_per_second=REFRESH_PER_SECOND) as live:
-            yield LiveView(live, board)
+        live = LiveView(Board(title=title))
+        try:
+            yield live
+        finally:
+            live.end()
 
 
 def _words(event: Progress) -> str:
     if isinstance(event, Phase):
-        return f"{event.name}: {event.detail}" if event.detail else event.name
-    return f"{event.host} {event.role}: {event.step} {event.state}".replace(":  ", ": ")
+        return plain(f"{event.name}: {event.detail}" if event.detail else event.name)
+    return plain(f"{event.host} {event.role}: {event.step} {event.state}".replace(":  ", ": "))

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from provision.booking.lock import held
+from provision.booking.lock import held, holder
 from provision.booking.records import plan_of
 from provision.control.background import lock_path
 from provision.control.schedule import Action, Due, due, rest_ns
+from provision.errors import MachineCannot
 
 if TYPE_CHECKING:
     from provision.booking.desk import Desk
@@ -61,18 +62,31 @@ async def _serve(desk: Desk, until_idle: bool, say: Say) -> None:
     memory, slots = _Memory(), asyncio.Semaphore(AT_ONCE)
     idle_since_ns = desk.now_ns()
     say("serving")
+    trouble = ""
     while not stop.is_set():
-        bookings = desk.ledger.bookings()
+        try:
+            bookings = desk.ledger.bookings()
+        except MachineCannot as error:  # the ledger is away: a window is kept by waiting for it, not by ending
+            if error.message != trouble:
+                say(f"{error.message}; trying on")
+            trouble = error.message
+            await _pause(stop)
+            continue
+        trouble = ""
         idle_since_ns = desk.now_ns() if bookings or memory.running else idle_since_ns
         if until_idle and desk.now_ns() - idle_since_ns > IDLE_SECONDS * 10**9:
             break
         _start_what_is_due(desk, bookings, memory, slots, say)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), ROUND_SECONDS)
+        await _pause(stop)
     say("stopping: commands that run go on by themselves")
     for task in memory.running.values():
         task.cancel()
     await asyncio.gather(*memory.running.values(), return_exceptions=True)
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), ROUND_SECONDS)
 
 
 def _start_what_is_due(
@@ -80,11 +94,16 @@ def _start_what_is_due(
 ) -> None:
     by_name = {booking.name: booking for booking in bookings}
     for item in due(bookings, desk.now_ns(), rests_until_ns=memory.rests_until_ns):
-        if item.booking in memory.running:
+        if item.booking in memory.running or (item.action is not Action.LOOK and _at_work(desk, item.booking)):
             continue
         task = asyncio.create_task(_do(desk, item, by_name[item.booking], memory, slots, say))
         memory.running[item.booking] = task
         task.add_done_callback(lambda _, name=item.booking: memory.running.pop(name, None))  # type: ignore[misc]
+
+
+def _at_work(desk: Desk, name: str) -> bool:
+    """Whether somebody does it already: `book` itself, or a person's `resume`."""
+    return holder(desk.home.booking(name).lock) is not None
 
 
 async def _do(desk: Desk, item: Due, booking: Booking, memory: _Memory, slots: asyncio.Semaphore, say: Say) -> None:

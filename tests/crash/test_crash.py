@@ -1,12 +1,15 @@
 """kill -9 of the whole controller, of each of its processes alone, and of its memory: a booking is gone on with."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.conftest import LabMaker
 from tests.crash.conftest import Make
 from tests.crash.controller import Command
-from tests.crash.points import BOOK, RELEASE, named
+from tests.crash.points import BOOK, RELEASE, Point, named
+from tests.crash.subject import Subject
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
@@ -72,5 +75,21 @@ def test_hosts_know_themselves_what_is_on_them_when_the_state_is_lost(subject: M
     one = subject(1)
     one.kill(one.book(), named(BOOK, "mesh apply: unit"))
     one.lose_state()
+    one.succeeds(one.release())
+    one.is_gone()
+
+
+@pytest.mark.full
+def test_packages_that_were_being_installed_are_all_there(
+    new_lab: LabMaker, ssh: Callable[..., str], tmp_path: Path
+) -> None:
+    lab = new_lab()
+    lab.up(hosts=1, gpus=2, image="minimal")
+    one = Subject(lab=lab, ssh=ssh, folder=tmp_path, name="crash-packages", hosts=1)
+    one.kill(one.book(), Point(name="packages", role="identity", step="packages"))
+    one.kill(one.resume(), Point(name="packages", role="baseline", step="packages"))
+    one.succeeds(one.resume())
+    one.agrees()
+    assert ssh(lab, lab.hosts[0].name, "dpkg --audit") == ""
     one.succeeds(one.release())
     one.is_gone()

@@ -7,8 +7,8 @@ kill stands for itself.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import zip_longest
 
 import pytest
@@ -18,9 +18,8 @@ from tests.crash.controller import REPOSITORY, Command
 from tests.crash.points import BOOK, RELEASE, Point
 from tests.crash.subject import Subject
 
-pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(1800)]
-
 HOSTS = 3
+EVERY = [*(("book", point.name) for point in BOOK), *(("release", point.name) for point in RELEASE)]
 PAIRS = list(zip_longest(BOOK, RELEASE))
 TABLE = REPOSITORY / "docs" / "crash-matrix.md"
 HEAD = """\
@@ -49,41 +48,62 @@ class Row:
     point: Point
     where: str
     by: str
-    seconds: float = 0.0
+    seconds: float
 
     def __str__(self) -> str:
         cells = (self.command, self.point.name, self.where, f"`{self.by}`", f"{self.seconds:.0f}", "all agree")
         return f"| {' | '.join(cells)} |"
 
 
-@pytest.fixture(scope="module")
-def rows() -> Iterator[list[Row]]:
-    found: list[Row] = []
-    yield found
-    found.sort(key=lambda row: (row.command, (*BOOK, *RELEASE).index(row.point)))
-    count = len(BOOK) + len(RELEASE)
-    if len(found) == count:
-        TABLE.write_text(HEAD.format(count=count, hosts=HOSTS) + "".join(f"{row}\n" for row in found))
+def read_table() -> dict[tuple[str, str], str]:
+    """The rows of the table, by command and point."""
+    lines = TABLE.read_text().splitlines() if TABLE.exists() else []
+    cells = [(line, [cell.strip() for cell in line.split("|")]) for line in lines if line.startswith("| ")]
+    return {(each[1], each[2]): line for line, each in cells if each[1] != "in"}
 
 
+def write_table(row: Row | None = None, *, without: tuple[str, str] | None = None) -> None:
+    """Enter a row, or take one out; the others stay: points can be run one by one."""
+    rows = read_table()
+    if row:
+        rows[row.command, row.point.name] = str(row)
+    if without:
+        rows.pop(without, None)
+    lines = [f"{rows[place]}\n" for place in EVERY if place in rows]
+    TABLE.write_text(HEAD.format(count=len(EVERY), hosts=HOSTS) + "".join(lines))
+
+
+def test_the_table_tells_of_every_point() -> None:
+    assert set(read_table()) == set(EVERY)
+
+
+@pytest.mark.lab
+@pytest.mark.full
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("book", "release"), PAIRS, ids=lambda point: point.name if point else "none")
-def test_killed_once(subject: Make, rows: list[Row], book: Point, release: Point | None) -> None:
+def test_killed_once(subject: Make, book: Point, release: Point | None) -> None:
     one = subject(HOSTS)
-    where = one.kill(one.book(book.halt), book)
-    rows.append(_goes_on(one.resume, one.agrees, one, Row(command="book", point=book, where=where, by="resume")))
+    goes_on("book", book, one, one.book, one.resume, one.agrees)
     if release:
-        where = one.kill(one.release(release.halt), release)
-        row = Row(command="release", point=release, where=where, by="release")
-        rows.append(_goes_on(one.release, one.is_gone, one, row))
+        goes_on("release", release, one, one.release, one.release, one.is_gone)
     else:
         one.succeeds(one.release())
         one.is_gone()
 
 
-def _goes_on(start: Callable[[], Command], agrees: Callable[[], None], one: Subject, row: Row) -> Row:
-    """Follow the booking to where the killed command was to bring it."""
+def goes_on(
+    command: str,
+    point: Point,
+    one: Subject,
+    start: Callable[[str], Command],
+    again: Callable[[], Command],
+    agrees: Callable[[], None],
+) -> None:
+    """Kill the command at the point, follow the booking to where it was to be brought, and note that down."""
+    write_table(without=(command, point.name))
+    where = one.kill(start(point.halt), point)
     began = time.monotonic()
-    one.succeeds(start())
+    one.succeeds(again())
     seconds = time.monotonic() - began
     agrees()
-    return replace(row, seconds=seconds)
+    write_table(Row(command=command, point=point, where=where, by=again.__name__, seconds=seconds))

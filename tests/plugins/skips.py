@@ -15,6 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Skips(strict=os.environ.get("CI") == "true"), "timelock-skips")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Lab tests share one machine: with xdist they run in one worker, one after another."""
     for item in items:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,23 @@ def test_lock_of_a_killed_holder_is_free(path: Path, other: subprocess.Popen[str
     other.wait()
     with held(path, operation="z"):
         assert "z" in (holder(path) or "")
+
+
+def test_who_only_looks_keeps_nobody_out(path: Path) -> None:
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            holder(path)
+
+    onlookers = [threading.Thread(target=look) for _ in range(2)]
+    for onlooker in onlookers:
+        onlooker.start()
+    try:
+        for _ in range(50):
+            with held(path, operation="z"):
+                pass
+    finally:
+        done.set()
+        for onlooker in onlookers:
+            onlooker.join()

@@ -42,3 +42,27 @@ def test_json_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
         with view.paused():
             pass
     assert capsys.readouterr() == ("", "")
+
+
+def drawn(board: Board, width: int) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width).print(board)
+    return out.getvalue()
+
+
+def test_words_of_a_host_are_neither_markup_nor_commands_to_the_terminal() -> None:
+    board = Board(title="book demo")
+    for event in (Phase(name="match", detail="[/eu]"), step("changed", "file [/etc/x] \x1b[2J")):
+        board.take(event)
+    assert "[/eu]" in drawn(board, 140)
+    assert "file [/etc/x] \N{REPLACEMENT CHARACTER}" in drawn(board, 140)
+
+
+@pytest.mark.parametrize("width", [50, 80, 200])
+def test_a_host_keeps_its_name_on_any_terminal(width: int) -> None:
+    board = Board(title="book demo")
+    for role in ("identity", "baseline"):
+        board.take(HostStep(host="supplier-host-0001", role=role, step="x" * 90, state="done"))
+    row = next(line for line in drawn(board, width).splitlines() if "supplier-host-0001" in line)
+    assert row.count("✓") == 2
+    assert row.count("·") == 6
