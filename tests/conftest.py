@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from provision.errors import MachineCannot
 from provision.home import Home
-from provision.lab import machine
+from provision.lab import machine, numbers
 from provision.lab.lab import Lab
 
 LabMaker = Callable[[], Lab]
@@ -19,6 +20,7 @@ NUMBERS = itertools.count(1)
 @pytest.fixture(scope="session")
 def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A state directory of this run; the cache is the machine's own, so that no image is built twice."""
+    clear_orphans()
     root = tmp_path_factory.mktemp("timelock-home")
     home = Home.from_env({"TIMELOCK_HOME": str(root), "TIMELOCK_CACHE": str(Home.from_env().cache)})
     try:
@@ -26,6 +28,14 @@ def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     except MachineCannot as error:
         pytest.skip(f"no lab on this machine: {error.message}")
     return home
+
+
+def clear_orphans() -> None:
+    """Take down the labs of test runs that were killed before they could: their names tell a process that is gone."""
+    for place in numbers.holders(numbers.PLACE).values():
+        owner = re.fullmatch(r"t(\d+)(-\d+)?", place.name) if place else None
+        if place and owner and not Path(f"/proc/{owner[1]}").exists():
+            Lab(Home.from_env({"TIMELOCK_HOME": str(place.parents[1])}), place.name).down()
 
 
 @pytest.fixture(scope="session")

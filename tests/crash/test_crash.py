@@ -48,7 +48,11 @@ def test_the_death_of_one_process_ends_all_and_is_gone_on_from(subject: Make) ->
             assert command.ends() != 0, f"{victim}: {command.text}"
         one.makes_sense()
         start = one.resume
-    one.succeeds(one.resume())
+    with start() as command:
+        assert command.follow(named(BOOK, "ray apply: ray").reached), command.text
+        command.kill_one("cli")
+        one.succeeds(one.resume())  # at once: what the dead command has left is waited for
+        command.ends()
     one.agrees()
     one.succeeds(one.release())
     one.is_gone()

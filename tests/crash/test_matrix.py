@@ -73,10 +73,6 @@ def write_table(row: Row | None = None, *, without: tuple[str, str] | None = Non
     TABLE.write_text(HEAD.format(count=len(EVERY), hosts=HOSTS) + "".join(lines))
 
 
-def test_the_table_tells_of_every_point() -> None:
-    assert set(read_table()) == set(EVERY)
-
-
 @pytest.mark.lab
 @pytest.mark.full
 @pytest.mark.timeout(1800)
@@ -107,3 +103,7 @@ def goes_on(
     seconds = time.monotonic() - began
     agrees()
     write_table(Row(command=command, point=point, where=where, by=again.__name__, seconds=seconds))
+
+
+def test_the_table_tells_of_every_point() -> None:
+    assert set(read_table()) == set(EVERY)

@@ -69,8 +69,7 @@ def test_a_changed_host_key_stops_the_booking_until_a_person_decides(demo: Demo)
     assert set(demo.hosts) == {head, other, spare}
     assert kept(running, demo) == {place for place in running if place[0] != strange}
     assert demo.timelock("host", "restore", strange, code=5).problems[0].startswith(f"{strange}: connect: ")
-    give_back = f"mv /root/ssh_host_ed25519_key {KEY} && ssh-keygen -y -f {KEY} > {KEY}.pub && systemctl restart ssh"
-    demo.on(strange, give_back)
+    demo.on(strange, RESTORE_KEY)
     demo.timelock("host", "restore", strange)
     assert quarantined(demo) == set()
 
