@@ -90,7 +90,13 @@ class Teller:
 
 
 def main() -> None:
-    """Serve the engine whose address is the first argument, until it ends."""
+    """Serve the engine whose address is the first argument, until it ends.
+
+    Raises:
+        SpecInvalid: there is none.
+    """
+    if len(sys.argv) < 2:
+        raise SpecInvalid("expected a Pulumi engine's address, found none: Pulumi starts this, not people")
     logging.getLogger("grpc").setLevel(logging.CRITICAL)
     asyncio.run(serve(sys.argv[1], os.environ))
 

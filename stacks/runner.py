@@ -21,6 +21,7 @@ from stacks.outcome import Event
 
 PATIENCE_SECONDS = 60.0
 KILL_SECONDS = 5.0
+STOPPING = "stopping: the state is kept; interrupt again to stop at once"
 CHUNK_BYTES = 1 << 20
 
 
@@ -55,7 +56,7 @@ def main() -> None:
         order = codec.load(Order, line)
         order.spec.check()
         cli = Cli(order.place.pulumi, order.place.environment())
-        threading.Thread(target=_listen, args=(cli, early), daemon=True).start()
+        threading.Thread(target=_listen, args=(cli, early, lines), daemon=True).start()
         lines.write({"outcome": asdict(carry_out(order, cli, lines.event))})
     except StackError as error:
         lines.write({"error": {"kind": error.kind, "message": error.message, "next_step": error.next_step}})
@@ -70,13 +71,15 @@ def _read_order() -> tuple[bytes, bytes]:
     return line, rest
 
 
-def _listen(cli: Cli, early: bytes) -> None:
+def _listen(cli: Cli, early: bytes, lines: Lines) -> None:
     """Unbuffered: a buffer's lock, held by a thread that waits, would spoil the end of the process."""
     asked, interrupts = early, 0
     while asked or (asked := os.read(0, CHUNK_BYTES)):
         for _ in asked:
             interrupts += 1
             cli.interrupt()
+            if interrupts == 1:
+                lines.event(Event(kind="note", host="", role="", text=STOPPING, state="info"))
         if interrupts > 1:
             _later(KILL_SECONDS, cli)
         asked = b""

@@ -125,5 +125,6 @@ def log_line(value: Mapping[str, object]) -> str:
     """One line of the journal: time, host, role, what."""
     at = value.get("time_ns")
     stamp = _instant(at) if isinstance(at, int) else "-"
-    words = (plain(str(value[key])) for key in ("host", "role", "event", "step", "state", "cause") if value.get(key))
+    parts = (value.get(key) for key in ("host", "role", "event", "step", "state", "cause"))
+    words = (plain(" · ".join(str(part).splitlines())) for part in parts if part)
     return "  ".join((stamp, *words))

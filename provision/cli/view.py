@@ -33,8 +33,12 @@ MARKS = {
     "failed": ("✗", "bold red"),
 }
 REFRESH_PER_SECOND = 8
-ROOMY = 84
-"""Beside a host's name, what a column for each role and some words take, in characters."""
+LEAST = 12
+"""What some words on what a host is at take, in characters."""
+ROOMY = 2 + sum(len(role) + 2 for role in COLUMNS) + 2 + LEAST
+"""Beside a host's name, what a column for each role and those words take."""
+NARROW = 2 + len(COLUMNS) + 2 + 2
+"""Beside a host's name, what the marks of the roles take."""
 
 
 @dataclass(slots=True)
@@ -64,13 +68,16 @@ class Board:
         title = Text(f"{self.title}  {seconds:.0f} s  {self.phase}")
         longest = max(map(len, self.cells), default=0)
         narrow = options.max_width < ROOMY + longest
+        room = options.max_width - longest - (NARROW if narrow else ROOMY - LEAST)
         table = Table(box=None, title=title, title_justify="left", padding=(0, 1))
         table.add_column("host", style="bold", no_wrap=True, min_width=longest)
         add_role_columns(table, COLUMNS, narrow=narrow)
         table.add_column("now", style="dim", no_wrap=True, overflow="ellipsis")
         for host in sorted(self.cells):
             marks = role_marks(self.cells[host], COLUMNS, narrow=narrow)
-            table.add_row(host, *marks, Text(self.now.get(host, "")))
+            now = Text(self.now.get(host, ""))
+            now.truncate(max(LEAST, room), overflow="ellipsis")
+            table.add_row(host, *marks, now)
         yield table
 
 

@@ -72,7 +72,9 @@ async def _serve(desk: Desk, until_idle: bool, say: Say) -> None:
             trouble = error.message
             await _pause(stop)
             continue
-        trouble = ""
+        if trouble:
+            say("the ledger is back")
+            trouble = ""
         idle_since_ns = desk.now_ns() if bookings or memory.running else idle_since_ns
         if until_idle and desk.now_ns() - idle_since_ns > IDLE_SECONDS * 10**9:
             break

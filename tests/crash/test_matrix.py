@@ -105,5 +105,6 @@ def goes_on(
     write_table(Row(command=command, point=point, where=where, by=again.__name__, seconds=seconds))
 
 
+@pytest.mark.full
 def test_the_table_tells_of_every_point() -> None:
     assert set(read_table()) == set(EVERY)

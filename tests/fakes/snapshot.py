@@ -39,9 +39,13 @@ PASSING = {
     "namespaces": r"^\d+$",
     "sysctls": r"^(kernel\.(random|ns_last_pid|pty\.nr)|fs\.(dentry|inode|file-nr|quota|aio-nr)|.*conntrack_count)",
     "disk": r"/systemd-private-",
-    "files": r"^/(var/log/|tmp/|var/tmp/|var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db )",
+    "files": r"^/(core |var/log/|tmp/|var/tmp/|var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db )",
 }
 """What comes and goes by itself on any Debian host, our looking at it included; and logs, which stay."""
+
+
+OF_A_BOOT = ("links", "mounts", "namespaces", "processes", "sockets", "sysv")
+"""What is another after each boot; a host that was started anew is compared without it."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,14 @@ class Snapshot:
     """Lines by what was looked at; of files their kind, mode, owner and content."""
 
     lines: dict[str, frozenset[str]]
+    boot: str
 
     def difference(self, later: "Snapshot") -> list[str]:
         """What is there later and was not, with +; what was there and is no more, with -."""
         return sorted(
             f"{sign} {what}: {line}"
             for what, before in self.lines.items()
+            if self.boot == later.boot or what not in OF_A_BOOT
             for sign, found in (("+", later.lines[what] - before), ("-", before - later.lines[what]))
             for line in found
         )
@@ -62,7 +68,7 @@ class Snapshot:
 
 def snapshot(lab: Lab, host: str, ssh: Run) -> Snapshot:
     """Look at the host, once it has come to rest."""
-    ssh(lab, host, "systemctl is-system-running --wait || :")
+    boot = ssh(lab, host, "systemctl is-system-running --wait >/dev/null; cat /proc/sys/kernel/random/boot_id")
     script = "\n".join(f"echo '## {what}'; {{ {command}; }} 2>/dev/null; :" for what, command in LOOKS.items())
     found: dict[str, set[str]] = {}
     for line in ssh(lab, host, script).splitlines():
@@ -72,7 +78,7 @@ def snapshot(lab: Lab, host: str, ssh: Run) -> Snapshot:
             lines.add(re.sub(r"\s+", " ", line.strip()))
     found["files"] = set(_files(lab.host(host).upper, lab.host(host).image))
     lasting = {what: frozenset(line for line in lines if not _passes(what, line)) for what, lines in found.items()}
-    return Snapshot(lasting)
+    return Snapshot(lasting, boot)
 
 
 def _passes(what: str, line: str) -> bool:

@@ -33,12 +33,17 @@ class SystemUser:
         return f"user {self.name}"
 
     def probe(self) -> str:
-        """Print the account's line, then the ranges of everybody."""
-        return f"getent passwd {quote(self.name)}; sed 's/^/uid /' /etc/subuid; sed 's/^/gid /' /etc/subgid"
+        """Print the account's line and its group's, then the ranges of everybody."""
+        name = quote(self.name)
+        return (
+            f"getent passwd {name}; getent group {name} | sed 's/^/group /';"
+            " sed 's/^/uid /' /etc/subuid; sed 's/^/gid /' /etc/subgid"
+        )
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
         """Make the account and its ranges; refuse ranges that somebody else has."""
         account, ranges = self._parse(seen)
+        group = f"group {self.name}:" in seen  # `useradd` that was cut off leaves an account without it
         wished = (self.subid_start, self.subid_count)
         for kind, owner, start, count in ranges:
             if owner != self.name and start < sum(wished) and self.subid_start < start + count:
@@ -47,15 +52,15 @@ class SystemUser:
                     self.label, cause, next_step="free the range in the host's /etc/subuid and /etc/subgid"
                 )
         ours = sorted((kind, start, count) for kind, owner, start, count in ranges if owner == self.name)
-        if account and ours == [("gid", *wished), ("uid", *wished)]:
+        if account and group and ours == [("gid", *wished), ("uid", *wished)]:
             return ()
-        reason = "ids differ" if account else "absent"
+        reason = "absent" if not account else "ids differ" if group else "its group is absent"
         return (change(reason, _KEEP_BACKUPS + self._make() + _RESTORE_BACKUPS),)
 
     def removal(self, seen: str) -> tuple[Change, ...]:
         """Remove the account and its ranges."""
         account, ranges = self._parse(seen)
-        if not account and all(owner != self.name for _, owner, _, _ in ranges):
+        if not account and f"group {self.name}:" not in seen and all(owner != self.name for _, owner, _, _ in ranges):
             return ()
         name = quote(self.name)
         undo = (
@@ -69,8 +74,10 @@ class SystemUser:
         name = quote(self.name)
         line = quote(f"{self.name}:{self.subid_start}:{self.subid_count}")
         return (
-            f"getent passwd {name} >/dev/null || useradd --system --user-group --no-create-home"
-            f" --home-dir /nonexistent --shell /usr/sbin/nologin {name}\n"
+            f"if ! {{ getent passwd {name} && getent group {name}; }} >/dev/null; then\n"
+            f"userdel --force {name} 2>/dev/null || :; groupdel {name} 2>/dev/null || :\n"
+            "useradd --system --user-group --no-create-home"
+            f" --home-dir /nonexistent --shell /usr/sbin/nologin {name}\nfi\n"
             "touch /etc/subuid /etc/subgid\n"
             f"sed -i {quote(f'/^{self.name}:/d')} /etc/subuid /etc/subgid\n"
             f"echo {line} >> /etc/subuid; echo {line} >> /etc/subgid"

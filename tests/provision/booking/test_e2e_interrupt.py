@@ -41,9 +41,12 @@ def began(timelock: Cli, role: str, verb: str = "apply") -> bool:
 
 def interrupt(process: subprocess.Popen[str], *, times: int) -> str:
     """Press Ctrl-C so many times; what it said. No process of its own is left behind."""
-    below = descendants(process.pid)
+    assert process.stderr
+    below, said = descendants(process.pid), ""
     for _ in range(times):
         process.send_signal(signal.SIGINT)
+        while "note: stopping" not in said and (line := process.stderr.readline()):
+            said += line
     out, err = process.communicate(timeout=LIMIT_SECONDS)
     until(lambda: not any(map(alive, below)), "no process is left", LIMIT_SECONDS)
-    return out + err
+    return out + said + err

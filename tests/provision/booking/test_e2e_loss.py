@@ -27,7 +27,8 @@ def test_a_workers_death_costs_only_that_worker(demo: Demo, before: Mapping[str,
     demo.lab.start_host(dead)
     assert demo.timelock("host", "restore", dead).out == f"{dead} is back; erased: demo\n"
     assert quarantined(demo) == set()
-    assert before[dead].difference(snapshot(demo.lab, dead, ssh)) == []
+    left = before[dead].difference(snapshot(demo.lab, dead, ssh))
+    assert not left, "\n".join(left)
 
 
 def test_the_heads_death_keeps_the_hosts_and_makes_ray_anew(demo: Demo) -> None:

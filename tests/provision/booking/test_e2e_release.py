@@ -14,8 +14,8 @@ def test_release_leaves_nothing_on_the_hosts_but_logs(demo: Demo, before: Mappin
     hosts = demo.hosts
     released = demo.timelock.json("release", "demo")
     assert (released["state"], released["quarantined"]) == ("RELEASED", [])
-    left = {host: before[host].difference(snapshot(demo.lab, host, ssh)) for host in hosts}
-    assert left == {host: [] for host in hosts}
+    left = [f"{host} {line}" for host in hosts for line in before[host].difference(snapshot(demo.lab, host, ssh))]
+    assert not left, "\n".join(left)
 
 
 def test_a_booking_that_is_over_can_be_released_and_looked_at_but_not_used(shared_demo: Demo) -> None:

@@ -38,7 +38,7 @@ def test_logs_of_a_host_that_is_none(timelock: Cli) -> None:
 
 def test_a_locale_without_our_letters(timelock: Cli) -> None:
     plain = Cli(home=timelock.home, environment={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
-    assert "REQUESTED ? RELEASED" in plain("events", "demo").out
+    assert "REQUESTED ? RELEASED" in plain("status", "demo").out
 
 
 def test_watching_and_json_exclude_each_other(timelock: Cli) -> None:

@@ -44,3 +44,7 @@ def test_window_in_words(now_ns: int, words: str) -> None:
 def test_a_log_line_names_host_role_and_step() -> None:
     value = {"time_ns": 0, "event": "step", "host": "a1", "role": "mesh", "step": "unit x", "state": "changed"}
     assert log_line(value) == "1970-01-01T00:00:00Z  a1  mesh  step  unit x  changed"
+
+
+def test_a_log_line_is_one_line() -> None:
+    assert log_line({"cause": "a\nb\x1b[2J"}) == "-  a · b\N{REPLACEMENT CHARACTER}[2J"

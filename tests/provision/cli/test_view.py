@@ -63,6 +63,7 @@ def test_a_host_keeps_its_name_on_any_terminal(width: int) -> None:
     board = Board(title="book demo")
     for role in ("identity", "baseline"):
         board.take(HostStep(host="supplier-host-0001", role=role, step="x" * 90, state="done"))
+    board.take(HostStep(host="b", role="mesh", step="y" * 90, state="changed"))
     row = next(line for line in drawn(board, width).splitlines() if "supplier-host-0001" in line)
     assert row.count("✓") == 2
     assert row.count("·") == 6

@@ -42,8 +42,8 @@ def run(home: Home, ledger: Shaky) -> list[str]:
 
 def test_it_outlives_a_ledger_that_is_away_and_says_so_once(home_here: Home) -> None:
     said = run(home_here, Shaky())
-    assert said[:2] == ["serving", "ledger: connection refused; trying on"]
-    assert len(said) == 3
+    assert said[:3] == ["serving", "ledger: connection refused; trying on", "the ledger is back"]
+    assert len(said) == 4
 
 
 def test_it_keeps_out_of_the_way_of_who_is_at_work(home_here: Home) -> None:

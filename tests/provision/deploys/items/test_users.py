@@ -7,7 +7,8 @@ from provision.deploys.items.users import SystemUser
 from tests.provision.deploys.conftest import Sandbox
 
 USER = SystemUser(name="tl-demo", subid_start=1_000_000)
-ACCOUNT = "tl-demo:x:998:998::/nonexistent:/usr/sbin/nologin"
+HALF = "tl-demo:x:998:998::/nonexistent:/usr/sbin/nologin"
+ACCOUNT = f"{HALF}\ngroup tl-demo:x:998:"
 RANGES = "uid tl-demo:1000000:65536\ngid tl-demo:1000000:65536"
 
 
@@ -18,6 +19,7 @@ RANGES = "uid tl-demo:1000000:65536\ngid tl-demo:1000000:65536"
         (f"{ACCOUNT}\nuid admin:100000:65536\n{RANGES}", None),
         ("uid admin:100000:65536", "absent"),
         ("", "absent"),
+        (f"{HALF}\n{RANGES}", "its group is absent"),
         (f"{ACCOUNT}\nuid tl-demo:1000000:65536", "ids differ"),
         (f"{ACCOUNT}\nuid tl-demo:5:65536\ngid tl-demo:5:65536", "ids differ"),
     ],
@@ -51,3 +53,16 @@ def test_comes_and_goes_without_a_trace(sandbox: Sandbox) -> None:
     sandbox.do(user.removal(seen))
     assert sandbox.sh(snapshot) == before
     assert not user.removal(sandbox.seen(user.probe()))
+
+
+@pytest.mark.parametrize("lost", ["passwd", "group"])
+def test_half_of_an_account_is_made_whole(sandbox: Sandbox, lost: str) -> None:
+    user = SystemUser(name="tl-demo", subid_start=3_000_000_000)
+    sandbox.sh("touch /etc/subuid /etc/subgid")
+    sandbox.do(user.changes(sandbox.seen(user.probe()), frozenset()))
+    sandbox.sh(f"sed -i /^tl-demo:/d /etc/{lost}")  # as `useradd` or `userdel` leaves it when it is killed
+    sandbox.do(user.changes(sandbox.seen(user.probe()), frozenset()))
+    seen = sandbox.seen(user.probe())
+    assert not user.changes(seen, frozenset())
+    sandbox.do(user.removal(seen))
+    assert not sandbox.sh("getent passwd tl-demo || getent group tl-demo || true")
