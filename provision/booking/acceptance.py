@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LIMIT_SECONDS", "Acceptance", "Check", "Member", "Run", "Trial", "examine"]
 
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 90
 """How long a tunnel, a Ray node or a task may take to appear, before it counts as missing."""
 
 _GRACE_SECONDS = 30

@@ -14,7 +14,7 @@ from provision import units
 from provision.booking.errors import ClaimConflict
 from provision.booking.model import Booking, BookingState
 from provision.booking.secrets import ensure_secrets
-from provision.errors import InvalidInput
+from provision.errors import InvalidInput, NoCapacity
 
 if TYPE_CHECKING:
     from provision.booking.desk import Desk
@@ -147,25 +147,45 @@ def extend(desk: Desk, booking: Booking, end_ns: int) -> Booking:
 
     Raises:
         ClaimConflict: a GPU is booked by somebody else in the added time; nothing is changed.
+        NoCapacity: the longer window would cost more than the request allows; nothing is changed.
         InvalidInput: the new end is not later than the old one, or the booking is closing.
     """
     from provision.booking.records import plan_of
-    from provision.matching.price import total_micros
 
     if booking.state in {BookingState.CLOSING, BookingState.SETTLED, BookingState.RELEASED} or booking.plan is None:
         raise InvalidInput((f"{booking.name}: expected a booking with hosts, found one that is {booking.state}",))
+    old_plan = plan_of(booking)
+    plan = lengthened(old_plan, end_ns)
+    _within_price(booking, plan)
     moved = desk.ledger.extend_claims(booking.id, end_ns)
-    plan = plan_of(booking)
-    if end_ns == booking.end_ns == plan.end_ns:
+    if end_ns == booking.end_ns == old_plan.end_ns:
         return moved
-    rate = sum(p.host.price_micros_per_gpu_hour * len(p.gpus) for p in plan.hosts)
-    seconds = -((plan.start_ns - end_ns) // 10**9)
-    plan = replace(plan, end_ns=end_ns, price_micros=total_micros(rate, seconds))
     desk.ledger.set_plan(booking.id, plan.encode())
     desk.place(booking.name).plan.write_bytes(plan.encode())
     old, new = units.format_instant(booking.end_ns), units.format_instant(end_ns)
     desk.ledger.event(booking.id, desk.actor, booking.name, old, new, "window extended", desk.now_ns())
     return moved
+
+
+def lengthened(plan: Plan, end_ns: int) -> Plan:
+    """The same hosts up to another end, and what they then cost."""
+    from provision.matching.price import total_micros
+
+    rate = sum(p.host.price_micros_per_gpu_hour * len(p.gpus) for p in plan.hosts)
+    seconds = -((plan.start_ns - end_ns) // 10**9)
+    return replace(plan, end_ns=end_ns, price_micros=total_micros(rate, seconds))
+
+
+def _within_price(booking: Booking, plan: Plan) -> None:
+    from provision.booking.records import wish_of
+
+    most = wish_of(booking).price.max_total_micros
+    if most is not None and plan.price_micros > most:
+        cost, limit = (units.format_money(micros, plan.currency) for micros in (plan.price_micros, most))
+        raise NoCapacity(
+            f"{booking.name}: expected a price of at most {limit} (price.max_total), found {cost} up to that end",
+            next_step="choose an earlier end, or book the time after this window with a request of its own",
+        )
 
 
 def _over(desk: Desk, booking: Booking, reason: str = "") -> Booking:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.booking.progress import HostStep, Phase
+from provision.booking.progress import HostStep, Phase, Progress
 from provision.booking.records import plan_of
 from provision.booking.secrets import write_private
 from provision.booking.survey import connection_to, pin_host_keys
@@ -46,7 +46,7 @@ def run_stack(desk: Desk, booking: Booking, kind: str) -> Outcome:
             kind,
             spec_of(booking, plan, place),
             stack_place(desk.home, place),
-            on_event=lambda event: _tell(desk, event),
+            on_event=lambda event: _tell(desk, event, looking=kind == "drift"),
         )
     except StackLocked as error:
         raise Locked(error.message, next_step=error.next_step) from error
@@ -142,8 +142,20 @@ def _head_cpus(booking: Booking) -> int:
     return parse(booking.request_text, "accepted request").ray.head_cpus
 
 
-def _tell(desk: Desk, event: Event) -> None:
+def progress_of(event: Event, *, looking: bool) -> Progress | None:
+    """What an event of the engine is to a person; who only looks has updated nothing, though Pulumi words it so."""
+    from stacks.outcome import CHANGING
+
     if event.kind == "note":
-        desk.tell(Phase(name="note", detail=event.text))
-    elif event.host:
-        desk.tell(HostStep(host=event.host, role=event.role, step=event.text, state=event.state))
+        return Phase(name="note", detail=event.text)
+    if not event.host:
+        return None
+    if looking and event.text in CHANGING and event.state != "failed":
+        return HostStep(host=event.host, role=event.role, step="", state="differs")
+    return HostStep(host=event.host, role=event.role, step=event.text, state=event.state)
+
+
+def _tell(desk: Desk, event: Event, *, looking: bool) -> None:
+    progress = progress_of(event, looking=looking)
+    if progress:
+        desk.tell(progress)

@@ -29,6 +29,7 @@ MARKS = {
     "changed": ("…", "cyan"),
     "unchanged": ("…", "cyan"),
     "would": ("~", "yellow"),
+    "differs": ("~", "yellow"),
     "done": ("✓", "green"),
     "failed": ("✗", "bold red"),
 }

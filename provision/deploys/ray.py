@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from provision.deploys import ports
 from provision.deploys.item import Item
-from provision.deploys.items.ray import RayContainer
+from provision.deploys.items.ray import START_LIMIT_SECONDS, RayContainer
 from provision.deploys.items.ray import Seen as SeenContainer
 from provision.deploys.role import Role, Seen
 
@@ -117,6 +117,10 @@ class Ray(Role):
             "CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in self.gpus),
             "PYTHONDONTWRITEBYTECODE": "1",
             "RAY_USAGE_STATS_ENABLED": "0",
+            # On a busy machine the parts of Ray wait longer for each other than it would let them.
+            "RAY_gcs_server_port_wait_time_s": str(START_LIMIT_SECONDS),
+            "RAY_DASHBOARD_STARTUP_TIMEOUT_S": str(START_LIMIT_SECONDS),
+            "RAY_NUM_REDIS_GET_RETRIES": str(START_LIMIT_SECONDS // 2),
             # Ray starts as many worker processes at a time as it offers CPUs; the head, which offers few, has GPUs too.
             "RAY_worker_maximum_startup_concurrency": str(max(self.cpus, len(self.gpus), 1)),
             **({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token} if self.token else {}),

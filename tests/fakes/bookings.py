@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from provision.booking.ledger import Ledger
+from provision.booking.model import Claim
 from provision.booking.records import plan_of
 from provision.deploys.places import engine_socket
 from provision.lab.lab import Lab
@@ -47,6 +48,11 @@ class Demo:
         """Its hosts, head first."""
         with Ledger(self.timelock.home.ledger_url) as ledger:
             return [planned.host.name for planned in plan_of(ledger.booking(self.name)).hosts]
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The GPUs that it holds, and for how long."""
+        with Ledger(self.timelock.home.ledger_url) as ledger:
+            return ledger.claims(ledger.booking(self.name).id)
 
     @property
     def live(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from provision.deploys.item import Change, Command, quote
 from provision.deploys.places import engine_socket
 
-START_LIMIT_SECONDS = 90
+START_LIMIT_SECONDS = 180
 _STOP_SECONDS = 60
 
 _INSPECT = (

@@ -26,14 +26,14 @@ print("nodes", len(ray.nodes()), "GPUs", int(ray.cluster_resources()["GPU"]))
 
 
 def test_booking_again_changes_nothing_and_says_what_there_is_and_what_to_do_next(demo: Demo) -> None:
-    held, running = demo.status()["plan"], demo.containers()
-    assert len(running) == 6
+    held, running = demo.claims(), demo.containers()
+    assert (len(held), len(running)) == (6, 6)
     said = demo.book().out
     assert "demo is ACTIVE: 3 hosts, 6 GPUs, worst RTT 3.3ms, 27.20 EUR for 2h" in said
     assert "0 changes" in said
     assert "timelock submit demo -- python -c" in said
     assert "timelock release demo" in said
-    assert demo.status()["plan"] == held
+    assert demo.claims() == held
     assert demo.containers() == running
 
 
