@@ -40,7 +40,7 @@ class Point:
                 return said.strip()
         for line in news.journal if self.role else ():
             if self._here(line) or self._past(line):
-                return " ".join(str(line.get(key, "")) for key in ("host", "role", "verb", "event", "step", "state"))
+                return " ".join(str(line.get(key, "")) for key in ("role", "verb", "event", "step", "state")).strip()
         return ""
 
     def _here(self, line: Line) -> bool:
