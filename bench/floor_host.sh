@@ -158,10 +158,10 @@ host_mesh() { # NAME INDEX, on standard input: /etc/hosts, an empty line, peers 
 }
 
 host_image() {
-  until engine image inspect "$IMAGE" >/dev/null 2>&1; do
-    systemctl is-active -q floor-pull || engine pull -q "$IMAGE" >/dev/null
-    sleep 0.05
-  done
+  local pulling
+  pulling=$(systemctl show -p MainPID --value floor-pull.service)
+  [ "$pulling" = 0 ] || tail --pid="$pulling" -s 0.1 -f /dev/null
+  engine image inspect "$IMAGE" >/dev/null
 }
 
 host_ray() { # ROLE INDEX CPUS MEMORY_BYTES GPU-UUID,…
@@ -186,7 +186,8 @@ host_ray() { # ROLE INDEX CPUS MEMORY_BYTES GPU-UUID,…
     --tmpfs "/workspace:rw,exec,nosuid,nodev,mode=0700,uid=1000,gid=1000,size=$((memory / 4))" \
     --shm-size $((store + 256 * 1024 * 1024)) --memory "$memory" --memory-swap "$memory" --cpus "$cpus" \
     --pids-limit 4096 --ulimit core=0 "${devices[@]}" --env "CUDA_VISIBLE_DEVICES=$5" --env HOME=/workspace \
-    --env PYTHONDONTWRITEBYTECODE=1 --env RAY_USAGE_STATS_ENABLED=0 \
+    --env PYTHONDONTWRITEBYTECODE=1 --env RAY_USAGE_STATS_ENABLED=0 --env RAY_gcs_server_port_wait_time_s=180 \
+    --env RAY_DASHBOARD_STARTUP_TIMEOUT_S=180 --env RAY_NUM_REDIS_GET_RETRIES=90 \
     --env "RAY_worker_maximum_startup_concurrency=$(printf '%d\n' "$cpus_offered" "${#gpus[@]}" 1 | sort -n | tail -n 1)" \
     "$IMAGE" \
     sh -c '"$@" & child=$!

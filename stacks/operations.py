@@ -16,7 +16,7 @@ from stacks.command import BookingStack, Cli
 from stacks.errors import EngineFailed, PassphraseWrong, StackError, StackLocked
 from stacks.outcome import Outcome
 from stacks.program import program
-from stacks.recovery import forget, recover
+from stacks.recovery import forget, recover, remove
 from stacks.settings import StackPlace
 from stacks.spec import BookingSpec
 from stacks.state import corrupt, has_pending
@@ -122,8 +122,11 @@ def _drift(work: _Work) -> Outcome:
 def _destroy(work: _Work) -> Outcome:
     """Once nothing is left on hosts, the stack goes too, with its backups, which hold the booking's secrets."""
     work.stack.destroy(parallel=work.parallel, continue_on_error=True, on_event=work.watch.hear)
-    remove = ["stack", "rm", "--yes", "--remove-backups", "--stack", work.order.spec.name]
-    work.cli.run(remove, work.order.place.work_dir, {})
+    place, name = work.order.place, work.order.spec.name
+    if place.backend_dir is not None:
+        remove(place, name)
+    else:
+        work.cli.run(["stack", "rm", "--yes", "--remove-backups", "--stack", name], place.work_dir, {})
     return work.watch.outcome(interrupted=work.cli.interrupted)
 
 

@@ -33,6 +33,18 @@ def recover(cli: Cli, place: StackPlace, stack: str) -> None:
         _adopt_pending(cli, place, stack)
 
 
+def remove(place: StackPlace, stack: str) -> None:
+    """Remove an empty stack from a file:// backend: `pulumi stack rm --remove-backups`, without starting the CLI again.
+
+    Raises:
+        StackLocked: an operation on it still lives.
+    """
+    state_file = place.state_file(stack)
+    if state_file is not None:
+        state_file.unlink(missing_ok=True)
+    forget(place, stack)
+
+
 def forget(place: StackPlace, stack: str) -> None:
     """Finish the removal of a stack whose state is gone: what is left of it holds the booking's secrets, encrypted.
 

@@ -15,6 +15,8 @@ from provision.lab.lab import Lab
 
 LabMaker = Callable[[], Lab]
 NUMBERS = itertools.count(1)
+HOSTS = 4
+"""Of the shared lab: one more than the shared booking has, to take the place of one that dies or to be a stranger."""
 
 
 @pytest.fixture(scope="session")
@@ -24,7 +26,7 @@ def lab_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     root = tmp_path_factory.mktemp("timelock-home")
     home = Home.from_env({"TIMELOCK_HOME": str(root), "TIMELOCK_CACHE": str(Home.from_env().cache)})
     try:
-        machine.require(home, hosts=3, gpus=2)
+        machine.require(home, hosts=HOSTS, gpus=2)
     except MachineCannot as error:
         pytest.skip(f"no lab on this machine: {error.message}")
     return home
@@ -40,10 +42,10 @@ def clear_orphans() -> None:
 
 @pytest.fixture(scope="session")
 def lab(lab_home: Home) -> Iterator[Lab]:
-    """Three golden hosts with two GPUs each, shared by all tests of the run: leave them as they were."""
+    """Golden hosts with two GPUs each, shared by all tests of the run: leave them as they were."""
     with_hosts = Lab(lab_home, f"t{os.getpid()}")
     try:
-        with_hosts.up(hosts=3, gpus=2)
+        with_hosts.up(hosts=HOSTS, gpus=2)
         yield with_hosts
     finally:
         with_hosts.down()

@@ -41,6 +41,7 @@ class Difference:
 
 def preview(desk: Desk, request: Request, inventory: Path) -> Plan:
     """The Plan for a request as of now; books nothing."""
+    request.refuse_if_late(desk.now_ns())
     supply = read_supply(desk, inventory)
     wish = _accepted(desk, request, supply)
     with tempfile.TemporaryDirectory() as scratch:
@@ -131,6 +132,7 @@ def read_supply(desk: Desk, inventory: Path) -> Supply:
 
 
 def _accept(desk: Desk, request: Request, text: str, inventory: Path, confirm: Confirm) -> Booking | None:
+    request.refuse_if_late(desk.now_ns())
     supply = read_supply(desk, inventory)
     wish = _accepted(desk, request, supply)
     place = desk.place(request.name)

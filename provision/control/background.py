@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 START_SECONDS = 10.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
+LOG_BYTES = 8 * 1024 * 1024
+"""How large the log may be when a control plane starts; a larger one becomes `log.1`, and what that held is gone."""
 
 
 def lock_path(home: Home) -> Path:
@@ -50,6 +52,7 @@ def ensure_serving(home: Home) -> None:
     if serving(home):
         return
     home.serve.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keep_small(log_path(home), LOG_BYTES)
     with log_path(home).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "provision", "serve", "--until-idle"],
@@ -67,6 +70,12 @@ def ensure_serving(home: Home) -> None:
                 next_step=f"read {log_path(home)}; `timelock book --no-serve` does without it",
             )
         time.sleep(POLL_SECONDS)
+
+
+def keep_small(log: Path, limit_bytes: int) -> None:
+    """Put a log aside that has grown beyond `limit_bytes`, in the place of the one put aside before."""
+    if log.exists() and log.stat().st_size > limit_bytes:
+        log.replace(log.with_name(f"{log.name}.1"))
 
 
 def stop_serving(home: Home) -> bool:

@@ -11,11 +11,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from provision.deploys.item import Change, Item
+from provision.deploys.item import Item, Told
 from provision.deploys.items.files import File
 from provision.deploys.items.packages import Packages
 from provision.deploys.items.sysctls import Sysctl
 from provision.deploys.items.users import SystemUser
+from provision.deploys.places import booking_state
 from provision.deploys.role import Role, Seen
 
 GROUP = "baseline"
@@ -23,7 +24,7 @@ _SYSCTL_FILE = "/etc/sysctl.d/60-timelock.conf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class Clock(Told):
     """Whether the host's time is kept by something. Told, not changed: time is the supplier's, or the hypervisor's."""
 
     shared: str = ""
@@ -44,14 +45,6 @@ class Clock:
             "done; fi"
         )
 
-    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
-        """Nothing."""
-        return ()
-
-    def removal(self, seen: str) -> tuple[Change, ...]:
-        """Nothing."""
-        return ()
-
 
 class Baseline(Role):
     """Parameters: see the worker's contract; `sysctls` are set for as long as any booking is on the host."""
@@ -64,7 +57,9 @@ class Baseline(Role):
     def items(self) -> tuple[Item, ...]:
         """Packages, settings now and at boot, clock, user."""
         packages = (Packages(names=tuple(sorted(self.packages)), shared=GROUP),) if self.packages else ()
-        return (*packages, *self._settings(), Clock(), SystemUser(name=self.user, subid_start=self.subid_start))
+        scratch = f"{booking_state(self.booking)}/accounts"
+        user = SystemUser(name=self.user, subid_start=self.subid_start, scratch=scratch)
+        return (*packages, *self._settings(), Clock(), user)
 
     def outputs(self, seen: Seen) -> dict[str, object]:
         """Whether time is kept, and by what."""

@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from provision.deploys.errors import StepFailed
-from provision.deploys.item import Change, Item, quote
+from provision.deploys.item import Change, Item, Stays, quote
 from provision.deploys.items.files import Directory, File
 from provision.deploys.items.packages import Packages
 from provision.deploys.items.tables import LOCK, NftTable
@@ -39,7 +39,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admitted:
+class Admitted(Stays):
     """The session under way comes from management, to the SSH port; else the next one would be shut out."""
 
     management: tuple[str, ...]
@@ -67,10 +67,6 @@ class Admitted:
         if int(port) != self.ssh_port:
             cause = f"this session arrived at port {port}, but port {self.ssh_port} would be opened"
             raise StepFailed(self.label, cause, next_step="reach the host at the port on which its sshd listens")
-        return ()
-
-    def removal(self, seen: str) -> tuple[Change, ...]:
-        """Nothing."""
         return ()
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from provision.deploys.item import Change, Item, change, quote
+from provision.deploys.item import Change, Cleared, Item, Told, change, quote
 from provision.deploys.items.files import Directory, File
 from provision.deploys.items.packages import Packages
 from provision.deploys.places import BEFORE, BOOKINGS, HOLDERS, RUN, STATE, booking_state
@@ -59,8 +59,8 @@ class PrivateKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
-    """Facts about the host. Asks for nothing."""
+class About(Told):
+    """Facts about the host."""
 
     shared: str = ""
 
@@ -73,17 +73,9 @@ class About:
         """Print machine id, kernel, kind of WireGuard, version of the host's Docker."""
         return _ABOUT
 
-    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
-        """Nothing."""
-        return ()
-
-    def removal(self, seen: str) -> tuple[Change, ...]:
-        """Nothing."""
-        return ()
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class Ground(Cleared):
     """What all roles stand on: the host's state directory and the booking's lock, cleared when nothing is in them."""
 
     booking: str
@@ -98,10 +90,6 @@ class Ground:
         """Print the lock, and the state directory when no other booking is in it."""
         others = f"ls -A {BOOKINGS} | grep -vxF {quote(self.booking)}"
         return f'ls {self._lock}; [ -d {STATE} ] && [ -z "$({others})" ] && echo {STATE}'
-
-    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
-        """Nothing: who needs it makes it."""
-        return ()
 
     def removal(self, seen: str) -> tuple[Change, ...]:
         """Remove the lock, and every directory of ours that is empty."""

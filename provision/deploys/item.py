@@ -64,6 +64,36 @@ class Item(Protocol):
         """Decide how to undo, given what the probe printed; nothing when nothing is there."""
 
 
+class Stays:
+    """An item that removal leaves: others may need it by now, or it goes with what it lies in. Not looked at then."""
+
+    __slots__ = ()
+
+    def removal(self, seen: str) -> tuple[Change, ...]:
+        """Nothing."""
+        return ()
+
+
+class Told(Stays):
+    """An item that is only looked at, for what its role has to tell."""
+
+    __slots__ = ()
+
+    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
+        """Nothing."""
+        return ()
+
+
+class Cleared:
+    """An item that comes with others and is never asked for: looked at only when it has to go."""
+
+    __slots__ = ()
+
+    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
+        """Nothing."""
+        return ()
+
+
 def change(reason: str, *texts: str, timeout_seconds: int = 60) -> Change:
     """Return a Change of plain shell commands."""
     return Change(reason=reason, commands=tuple(Command(text=text, timeout_seconds=timeout_seconds) for text in texts))

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from provision.deploys import begun
 from provision.deploys.errors import StepFailed
 from provision.deploys.holders import Hold, unless_held
-from provision.deploys.item import Change, Command, Item
+from provision.deploys.item import Change, Cleared, Command, Item, Stays
 from provision.deploys.role import Role, Seen
 from provision.deploys.script import BUSY_MARK, observation, settled, split
 
@@ -44,7 +44,7 @@ class Outcome:
 
 def observe(hands: Hands, roles: Sequence[Role], on_step: Sequence[OnStep]) -> list[Outcome | StepFailed]:
     """Look at several roles of a host in one go; each Outcome lists what applying the role would change."""
-    wished = [_wished(role) for role in roles]
+    wished = [_made(role) for role in roles]
     seen = iter(_look(hands, [item for items in wished for item in items]))
     found = list[Outcome | StepFailed]()
     for role, items, tell in zip(roles, wished, on_step, strict=True):
@@ -61,7 +61,7 @@ def apply(hands: Hands, role: Role, on_step: OnStep) -> Outcome:
 
     Raises StepFailed when a step fails, or when the host still differs after all steps went well.
     """
-    items = _wished(role)
+    items = _made(role)
     notes = (begun.note(role), *(item.take() for item in items if isinstance(item, Hold)))
     seen = _see(hands, items, before="\n".join(notes))
     done = list[str]()
@@ -121,12 +121,17 @@ def _carry_out(hands: Hands, role: Role, item: Item, changes: Sequence[Change], 
 
 def _parted(role: Role) -> _Parts:
     """Return the items of a role in the order of their removal: its own, its marks, what it shares."""
-    items = _wished(role)
+    items = tuple(item for item in _wished(role) if not isinstance(item, Stays))
     return (
         tuple(item for item in reversed(items) if not item.shared and not isinstance(item, Hold)),
         tuple(item for item in items if isinstance(item, Hold)),
         tuple(item for item in reversed(items) if item.shared),
     )
+
+
+def _made(role: Role) -> tuple[Item, ...]:
+    """Return the items that a host is to have, or to tell of."""
+    return tuple(item for item in _wished(role) if not isinstance(item, Cleared))
 
 
 def _wished(role: Role) -> tuple[Item, ...]:
@@ -141,6 +146,8 @@ def _see(hands: Hands, items: Sequence[Item], before: str = "") -> Seen:
 
 
 def _look(hands: Hands, items: Sequence[Item], before: str = "") -> tuple[str, ...]:
+    if not items:
+        return ()
     token = secrets.token_hex(8)
     script = observation(items, token, before)
     for _ in range(_LOOKS):

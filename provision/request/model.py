@@ -97,10 +97,8 @@ class Request:
         Raises:
             InvalidInput: the window has begun or ended, or the image is not named by digest.
         """
-        start_ns = now_ns if self.window.start_ns is None else self.window.start_ns
-        end_ns = self.window.end_ns if self.window.end_ns is not None else start_ns + (self.window.duration_ns or 0)
-        problems = tuple(self._unacceptable(now_ns, start_ns, end_ns, image_reference))
-        if problems:
+        start_ns, end_ns = self._window_at(now_ns)
+        if problems := (*self._too_late(now_ns), *self._not_by_digest(image_reference)):
             raise InvalidInput(problems)
         return Accepted(
             name=self.name,
@@ -115,6 +113,15 @@ class Request:
             ray=self.ray,
             request_digest=self.digest(),
         )
+
+    def refuse_if_late(self, now_ns: int) -> None:
+        """Refuse a window that is past already, before anybody is asked for what fits it.
+
+        Raises:
+            InvalidInput: it has begun or ended.
+        """
+        if problems := tuple(self._too_late(now_ns)):
+            raise InvalidInput(problems)
 
     def document(self) -> Document:
         """Return the request as nested plain values, without what is not limited."""
@@ -135,13 +142,21 @@ class Request:
         """Return the SHA-256 (hex) of the canonical form of what was asked, whatever its order, spelling or units."""
         return hashlib.sha256(canonical.encode(self.document())).hexdigest()
 
-    def _unacceptable(self, now_ns: int, start_ns: int, end_ns: int, image: str) -> Iterator[str]:
+    def _window_at(self, now_ns: int) -> tuple[int, int]:
+        start_ns = now_ns if self.window.start_ns is None else self.window.start_ns
+        end_ns = self.window.end_ns if self.window.end_ns is not None else start_ns + (self.window.duration_ns or 0)
+        return start_ns, end_ns
+
+    def _too_late(self, now_ns: int) -> Iterator[str]:
+        start_ns, end_ns = self._window_at(now_ns)
         start, end, now = map(units.format_instant, (start_ns, end_ns, now_ns))
         if start_ns < now_ns:
             expected = "expected 'now' or a later instant"
             yield self.origin.problem("window.start", f"{expected}, found {start}, which is past (it is {now})")
         if end_ns <= max(start_ns, now_ns):
             yield self.origin.problem("window.end", f"expected an instant after {max(start, now)}, found {end}")
+
+    def _not_by_digest(self, image: str) -> Iterator[str]:
         if not IMAGE_BY_DIGEST.fullmatch(image):
             yield self.origin.problem("image", f"expected registry/repository@sha256:…, found {image!r}")
 

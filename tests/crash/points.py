@@ -63,8 +63,8 @@ def _made(role: str, step: str = "", *, full: bool = False) -> Point:
     return Point(name=f"{role} apply: {step or 'begins'}", role=role, step=step, full=full)
 
 
-def _removed(role: str, step: str, *, full: bool = False) -> Point:
-    return Point(name=f"{role} remove: {step}", role=role, step=step, verb="remove", full=full)
+def _removed(role: str, step: str = "", *, full: bool = False) -> Point:
+    return Point(name=f"{role} remove: {step or 'begins'}", role=role, step=step, verb="remove", full=full)
 
 
 BOOK = (
@@ -92,7 +92,7 @@ BOOK = (
 RELEASE = (
     _arrow("after", "CLOSING"),
     _removed("ray", "ray"),
-    _removed("image", "image", full=True),
+    _removed("image", full=True),
     _removed("mesh", "unit"),
     _removed("mesh", "directory", full=True),
     _removed("firewall", "file"),

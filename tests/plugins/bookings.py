@@ -10,31 +10,22 @@ from tests.fakes.bookings import Demo, write_request
 from tests.fakes.cli import Cli
 from tests.fakes.snapshot import Snapshot, snapshot
 
-HOSTS = 4
-
 
 @pytest.fixture(scope="session")
-def four(lab: Lab) -> Lab:
-    """The run's lab with a host more than the shared booking needs."""
-    lab.up(hosts=HOSTS, gpus=2)
-    return lab
-
-
-@pytest.fixture(scope="session")
-def timelock(lab_home: Home, four: Lab) -> Cli:
+def timelock(lab_home: Home, lab: Lab) -> Cli:
     """The command, in the run's home, for the lab's hosts."""
-    return Cli(home=lab_home, inventory=four.inventory_file)
+    return Cli(home=lab_home, inventory=lab.inventory_file)
 
 
 @pytest.fixture(scope="session")
-def before(four: Lab, ssh: Callable[..., str]) -> Mapping[str, Snapshot]:
+def before(lab: Lab, ssh: Callable[..., str]) -> Mapping[str, Snapshot]:
     """What each host was like before the first booking."""
-    return {host.name: snapshot(four, host.name, ssh) for host in four.hosts}
+    return {host.name: snapshot(lab, host.name, ssh) for host in lab.hosts}
 
 
 @pytest.fixture(scope="session")
 def shared_demo(
-    four: Lab,
+    lab: Lab,
     timelock: Cli,
     before: Mapping[str, Snapshot],
     ssh: Callable[..., str],
@@ -43,7 +34,7 @@ def shared_demo(
     """The shared booking, booked once if no test ends it."""
     folder = tmp_path_factory.mktemp("demo")
     request = write_request(folder, "demo", count=6, hosts=3, price={"max_total": "60 EUR"}, ray={"head_cpus": 1})
-    return Demo(name="demo", lab=four, timelock=timelock, request=request, run=ssh)
+    return Demo(name="demo", lab=lab, timelock=timelock, request=request, run=ssh)
 
 
 @pytest.fixture

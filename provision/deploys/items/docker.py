@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision.deploys.item import Change, change, quote
+from provision.deploys.item import Change, Cleared, change, quote
 from provision.deploys.places import engine_socket, pull_unit
 
 # Docker 20.10 keeps the manifests of what it pulled in containerd, under leases. The folders of the content store are
@@ -64,7 +64,7 @@ class DataRoot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Containers:
+class Containers(Cleared):
     """Whatever still runs in the engine when it is to go. Live-restore would leave it running otherwise."""
 
     booking: str
@@ -76,24 +76,19 @@ class Containers:
         return "containers"
 
     def probe(self) -> str:
-        """Print the ids of all containers, and the booking's namespaces of containerd."""
-        socket = quote(f"unix://{engine_socket(self.booking)}")
-        return f"[ -S {quote(engine_socket(self.booking))} ] && timeout 5 docker -H {socket} ps -aq"
-
-    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
-        """Nothing: containers are other roles' affair."""
-        return ()
+        """Print the ids of all containers."""
+        return asked(self.booking, "ps -aq")
 
     def removal(self, seen: str) -> tuple[Change, ...]:
         """Remove them all."""
         if not seen:
             return ()
-        docker = f"docker -H {quote('unix://' + engine_socket(self.booking))}"
-        return (change("left over", f"{docker} ps -aq | xargs -r {docker} rm -f -v", timeout_seconds=120),)
+        engine = docker(self.booking)
+        return (change("left over", f"{engine} ps -aq | xargs -r {engine} rm -f -v", timeout_seconds=120),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Namespaces:
+class Namespaces(Cleared):
     """The booking's namespaces in containerd, made by the engine; removed after it."""
 
     booking: str
@@ -107,10 +102,6 @@ class Namespaces:
     def probe(self) -> str:
         """Print those that are there."""
         return f"ctr namespaces ls -q | grep -xF -e {quote(self._names[0])} -e {quote(self._names[1])}"
-
-    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
-        """Nothing: the engine makes them."""
-        return ()
 
     def removal(self, seen: str) -> tuple[Change, ...]:
         """Empty and remove them; containerd then drops what nobody else refers to."""
@@ -137,22 +128,19 @@ class Prefetch:
         return f"pull {self.reference}"
 
     def probe(self) -> str:
-        """Print 'there', or the state of the unit."""
-        docker = f"timeout 5 docker -H {quote('unix://' + engine_socket(self.booking))}"
-        there = f"{docker} image inspect -f there {quote(self.reference)}"
-        # Looked at twice: a pull that ends between the first look and the unit's state would seem never begun.
+        """Print the state of the unit; when it has ended, 'there' if the image is."""
         state = f"systemctl show -p ActiveState --value {quote(self._unit)}"
-        return f"{there} || {{ state=$({state}); {there} || echo $state; }}"
+        there = asked(self.booking, f"image inspect -f there {quote(self.reference)}")
+        return f"state=$({state}); case $state in active|activating) ;; *) {there} && exit ;; esac; echo $state"
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
         """Start the pull and go on."""
         if seen in ("there", "active", "activating", "failed"):
             return ()
-        socket = quote(f"unix://{engine_socket(self.booking)}")
         text = (
             f"systemctl is-active -q {quote(self._unit)} || systemd-run --quiet --unit {quote(self._unit)}"
             f" --description {quote(f'Timelock: pull of booking {self.booking}')}"
-            f" docker -H {socket} pull --quiet {quote(self.reference)}"
+            f" {docker(self.booking)} pull --quiet {quote(self.reference)}"
         )
         return (change("absent", text),)
 
@@ -168,6 +156,16 @@ class Prefetch:
     @property
     def _unit(self) -> str:
         return pull_unit(self.booking, self.reference)
+
+
+def docker(booking: str) -> str:
+    """Return the command that speaks to the booking's engine."""
+    return f"docker -H {quote('unix://' + engine_socket(booking))}"
+
+
+def asked(booking: str, words: str) -> str:
+    """Return shell text that asks the engine something; where there is no engine, it fails without starting docker."""
+    return f"[ -S {quote(engine_socket(booking))} ] && timeout 20 {docker(booking)} {words}"
 
 
 def namespaces(booking: str) -> tuple[str, str]:

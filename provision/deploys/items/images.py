@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision.deploys.item import Change, Command, quote
-from provision.deploys.places import engine_socket, pull_unit
+from provision.deploys.item import Change, Command, Stays, quote
+from provision.deploys.items.docker import asked, docker
+from provision.deploys.places import pull_unit
 
 PULL_TIMEOUT_SECONDS = 900
 
@@ -13,9 +14,8 @@ PULL_TIMEOUT_SECONDS = 900
 # digest is checked by the engine while it pulls: what it keeps under name@digest is that.
 _PULL = """\
 there() {{ {docker} image inspect {reference} >/dev/null 2>&1; }}
-while ! there; do
-  case $(systemctl show -p ActiveState --value {unit}) in active|activating) sleep 0.2 ;; *) break ;; esac
-done
+pulling=$(systemctl show -p MainPID --value {unit})
+[ "${{pulling:-0}}" = 0 ] || tail --pid="$pulling" -s 0.1 -f /dev/null
 there || said=$({docker} pull --quiet {reference} 2>&1) || {{
   case $said in
     *'no space left'*) fail disk_full "$said" '' ;;
@@ -33,8 +33,8 @@ there || fail digest "the engine has no image of {reference}" ''"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """The image `name@digest` is there, whole. Waits for the pull under way, or pulls."""
+class Image(Stays):
+    """The image `name@digest` is there, whole. Waits for the pull under way, or pulls. Goes with the data-root."""
 
     booking: str
     reference: str
@@ -48,28 +48,17 @@ class Image:
 
     def probe(self) -> str:
         """Print the digests under which the engine keeps it."""
-        return f"{self._docker} image inspect -f '{{{{join .RepoDigests \" \"}}}}' {quote(self.reference)}"
+        return asked(self.booking, f"image inspect -f '{{{{join .RepoDigests \" \"}}}}' {quote(self.reference)}")
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
         """Wait or pull."""
         if self.reference in seen.split():
             return ()
         text = _PULL.format(
-            docker=self._docker,
+            docker=docker(self.booking),
             reference=quote(self.reference),
             unit=quote(pull_unit(self.booking, self.reference)),
         )
         # Two that wait for one pull do no harm, so it need not keep the booking's lock.
         pull = Command(text=text, timeout_seconds=PULL_TIMEOUT_SECONDS, exclusive=False)
         return (Change(reason="absent", commands=(pull,)),)
-
-    def removal(self, seen: str) -> tuple[Change, ...]:
-        """Remove it."""
-        if not seen:
-            return ()
-        text = f"{self._docker} image rm -f {quote(self.reference)} >/dev/null"
-        return (Change(reason="no longer wanted", commands=(Command(text=text, timeout_seconds=120),)),)
-
-    @property
-    def _docker(self) -> str:
-        return f"docker -H {quote('unix://' + engine_socket(self.booking))}"

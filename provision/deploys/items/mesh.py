@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from provision.deploys.item import Change, Command, quote
+from provision.deploys.item import Change, Command, Stays, quote
 from provision.deploys.items.planes import Plane, SeenMesh, differences
 
 _SYNC_TIMEOUT_SECONDS = 60
@@ -16,8 +16,8 @@ _RESOLVER = "nameserver 127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiveMesh:
-    """The mesh in the kernel, brought in line without touching an interface that stands.
+class LiveMesh(Stays):
+    """The mesh in the kernel, brought in line without touching an interface that stands. Goes with the pause container.
 
     `follows` are files whose change asks for a sync even where nothing differs yet; while `unit` starts in the same
     run, it does all this itself.
@@ -50,10 +50,6 @@ class LiveMesh:
         reasons += [f"{label} changes" for label in self.follows if label in changed and not reasons]
         sync = Command(text=f"sh {self._script} sync {quote(self.directory)}", timeout_seconds=_SYNC_TIMEOUT_SECONDS)
         return tuple(Change(reason=why, commands=() if n else (sync,)) for n, why in enumerate(reasons))
-
-    def removal(self, seen: str) -> tuple[Change, ...]:
-        """Nothing: it goes with the pause container."""
-        return ()
 
     def _differences(self, seen: SeenMesh) -> list[str]:
         if seen.pause != (self.pause_image, self.name):

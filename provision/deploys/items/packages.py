@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision.deploys.item import Change, change, quote
+from provision.deploys.item import Change, Stays, change, quote
 
 INSTALL_TIMEOUT_SECONDS = 600
 
@@ -27,7 +27,7 @@ install || {{ apt-get -q -o DPkg::Lock::Timeout=120 update && install; }}"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packages:
+class Packages(Stays):
     """These packages are installed, or the command for which they are wanted is there from elsewhere."""
 
     names: tuple[str, ...]
@@ -52,7 +52,3 @@ class Packages:
             return ()
         text = _INSTALL.format(names=" ".join(map(quote, missing)))
         return (change(f"missing: {' '.join(missing)}", text, timeout_seconds=INSTALL_TIMEOUT_SECONDS),)
-
-    def removal(self, seen: str) -> tuple[Change, ...]:
-        """Nothing: packages stay."""
-        return ()

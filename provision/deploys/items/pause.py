@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from provision.deploys.item import Change, change, quote
+from provision.deploys.item import Change, Cleared, change
+from provision.deploys.items.docker import asked, docker
 from provision.deploys.items.packages import Packages
-from provision.deploys.places import engine_socket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,8 @@ class WireGuardProgram(Packages):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
-    """The pause container. The mesh's unit makes it; it is removed here."""
+class Pause(Cleared):
+    """The pause container. The mesh's unit makes it."""
 
     booking: str
     shared: str = ""
@@ -38,17 +38,9 @@ class Pause:
 
     def probe(self) -> str:
         """Print its id."""
-        return f"{self._docker} inspect -f '{{{{.Id}}}}' pause"
-
-    def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
-        """Nothing: the unit makes it."""
-        return ()
+        return asked(self.booking, "inspect -f '{{.Id}}' pause")
 
     def removal(self, seen: str) -> tuple[Change, ...]:
         """Remove it, and with it the namespace and all that is in it; then the directory that wireguard-go has made."""
-        text = f"{self._docker} rm -f -v pause >/dev/null\nrmdir /run/wireguard 2>/dev/null || :"
+        text = f"timeout 20 {docker(self.booking)} rm -f -v pause >/dev/null\nrmdir /run/wireguard 2>/dev/null || :"
         return (change("no longer wanted", text),) if seen else ()
-
-    @property
-    def _docker(self) -> str:
-        return f"timeout 20 docker -H {quote('unix://' + engine_socket(self.booking))}"

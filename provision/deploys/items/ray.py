@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from provision.deploys.item import Change, Command, quote
-from provision.deploys.places import engine_socket
+from provision.deploys.items.docker import asked, docker
 
 START_LIMIT_SECONDS = 180
 _STOP_SECONDS = 60
@@ -23,7 +22,7 @@ _INSPECT = (
 _LISTENING = 'awk \'$4 == "0A" {{split($2, a, ":"); print a[2]}}\' /proc/{pid}/net/tcp /proc/{pid}/net/tcp6'
 
 _PROBE = """\
-seen=$({docker} inspect -f {inspect} ray pause)
+seen=$({inspected})
 echo "$seen"
 pid() {{ echo "$seen" | sed -n "s|^/$1 [^ ]* true \\([0-9]*\\) .*|\\1|p"; }}
 ray=$(pid ray) pause=$(pid pause)
@@ -78,23 +77,24 @@ class RayContainer:
 
     def probe(self) -> str:
         """Print what the engine says of this container and of the pause container, and the ports in use."""
-        return _PROBE.format(docker=self._docker, inspect=quote(_INSPECT), listening=_LISTENING.format(pid="$ray"))
+        inspected = asked(self.booking, f"inspect -f {quote(_INSPECT)} ray pause")
+        return _PROBE.format(inspected=inspected, listening=_LISTENING.format(pid="$ray"))
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
         """Make the container (anew) when it is absent, differs, or does not serve."""
         reason = self._difference(Seen.parse(seen))
         if not reason:
             return ()
-        docker = self._docker
+        engine = docker(self.booking)
         run = _RUN.format(
-            docker=docker,
+            docker=engine,
             optional=" ".join(map(quote, self.optional_devices)) or "''",
             options=" ".join(map(quote, (*self._labels, *self.options))),
             image=quote(self.image),
             command=" ".join(map(quote, self.command)),
         )
         wait = _WAIT.format(
-            docker=docker,
+            docker=engine,
             tries=START_LIMIT_SECONDS * 10,
             port=f"{self.serves[0]:04X}",
             listening=_LISTENING.format(pid="$pid"),
@@ -114,7 +114,7 @@ class RayContainer:
         """Kill and remove it."""
         if not Seen.parse(seen).id:
             return ()
-        text = f"{self._docker} rm -f -v ray >/dev/null"
+        text = f"{docker(self.booking)} rm -f -v ray >/dev/null"
         return (Change(reason="no longer wanted", commands=(Command(text=text, timeout_seconds=_STOP_SECONDS),)),)
 
     @property
@@ -143,10 +143,6 @@ class RayContainer:
     def _labels(self) -> tuple[str, ...]:
         labels = {"booking": self.booking, "role": "ray", "spec": self.spec, "head": self.head_session}
         return tuple(word for name, value in labels.items() for word in ("--label", f"timelock.{name}={value}"))
-
-    @property
-    def _docker(self) -> str:
-        return f"docker -H {shlex.quote('unix://' + engine_socket(self.booking))}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from provision.deploys.item import Change, Command, change, quote, write
 from provision.deploys.places import BEFORE, UNITS, before
 
+# systemd reads a unit that it does not know when it is asked for it, and forgets one that nothing refers to. Reading
+# all units anew costs a host a hundred times as much, so that is left for one that is known by a file that has gone.
+_RELOAD_IF_STALE = '[ "$(systemctl show -p NeedDaemonReload --value {name})" = no ] || systemctl daemon-reload'
+_RELOAD_IF_KNOWN = '[ -z "$(systemctl list-units --all --plain --no-legend {name})" ] || systemctl daemon-reload'
 _SHOW = "ActiveState,UnitFileState,NeedDaemonReload,FragmentPath"
 
 
@@ -46,22 +50,25 @@ class Unit:
         state = _parse(seen)
         name = quote(self.name)
         written = state.get("digest") != hashlib.sha256(self.content.encode()).hexdigest()
-        reasons, commands = [], list[Command]()
+        reasons, texts = [], list[str]()
         if written:
             reasons.append("file differs" if "digest" in state else "absent")
-            commands.append(write(self.path, self.content, mode=0o644))
-        if written or state.get("NeedDaemonReload") == "yes":
-            reasons.append("" if written else "systemd has not read its file")
-            commands.append(Command(text="systemctl daemon-reload"))
         if self.enabled != (state.get("UnitFileState") == "enabled"):
             reasons.append("" if written else f"is {state.get('UnitFileState', 'unknown')}")
-            commands.append(Command(text=f"systemctl {'enable' if self.enabled else 'disable'} {name}"))
+            quietly = "--no-reload " if written else ""
+            texts.append(f"systemctl {quietly}{'enable' if self.enabled else 'disable'} {name}")
+        if written or state.get("NeedDaemonReload") == "yes":
+            reasons.append("" if written else "systemd has not read its file")
+            texts.append(_RELOAD_IF_STALE.format(name=name))
         reason, verb = self._activity(state, written, changed)
         if verb:
             reasons.append(reason)
-            commands.append(Command(text=_act(verb, name), timeout_seconds=self.timeout_seconds))
-        why = ", ".join(filter(None, reasons))
-        return (Change(reason=why, commands=tuple(commands)),) if commands else ()
+            texts.append(_act(verb, name))
+        if not texts:
+            return ()
+        put = (write(self.path, self.content, mode=0o644),) if written else ()
+        commands = (*put, Command(text="\n".join(texts), timeout_seconds=self.timeout_seconds))
+        return (Change(reason=", ".join(filter(None, reasons)), commands=commands),)
 
     def removal(self, seen: str) -> tuple[Change, ...]:
         """Stop and disable the unit, remove its file, and let systemd forget it."""
@@ -70,9 +77,11 @@ class Unit:
             return ()
         name = quote(self.name)
         text = (
-            f"systemctl disable --now {name} 2>/dev/null || systemctl stop {name} || :\n"
-            f"rm -f {quote(self.path)} {quote(self.path)}.timelock && systemctl daemon-reload\n"
-            f"systemctl reset-failed {name} 2>/dev/null || :"
+            f"systemctl --no-reload disable {name} 2>/dev/null || :\n"
+            f"systemctl stop {name} || :\n"
+            f"rm -f {quote(self.path)} {quote(self.path)}.timelock\n"
+            f"systemctl reset-failed {name} 2>/dev/null || :\n"
+            f"{_RELOAD_IF_KNOWN.format(name=name)}"
         )
         return (change("no longer wanted", text, timeout_seconds=self.timeout_seconds),)
 

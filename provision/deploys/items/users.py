@@ -9,21 +9,32 @@ from provision.deploys.item import Change, change, quote
 
 _FILES = "passwd group shadow gshadow subuid subgid"
 
-# shadow's tools keep the last state of each file as X-: a trace of us. What was there before is put back.
+# shadow's tools keep the last state of each file as X-: a trace of us. What was there before is put back, by whoever
+# comes next if we are cut off: `kept` is there, whole, from before the first change until all is as it was.
 _KEEP_BACKUPS = f"""\
-kept=$(mktemp -d) && trap 'rm -rf "$kept"' EXIT
-for f in {_FILES}; do [ ! -e /etc/$f- ] || cp -p /etc/$f- "$kept"; done
+if [ ! -d "$kept" ]; then
+  (umask 077 && rm -rf "$kept.new" && mkdir -p "$kept.new")
+  for f in {_FILES}; do [ ! -e /etc/$f- ] || cp -p /etc/$f- "$kept.new"; done
+  mv -T "$kept.new" "$kept"
+fi
 """
 _RESTORE_BACKUPS = f"""
-for f in {_FILES}; do if [ -e "$kept/$f-" ]; then cp -p "$kept/$f-" /etc/$f-; else rm -f /etc/$f-; fi; done"""
+for f in {_FILES}; do if [ -e "$kept/$f-" ]; then cp -p "$kept/$f-" /etc/$f-; else rm -f /etc/$f-; fi; done
+rm -rf "$kept.done" && mv -T "$kept" "$kept.done" && rm -rf "$kept.done"
+"""
+_KEPT = "cut off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemUser:
-    """A system user with subordinate user and group ids [start, start + count)."""
+    """A system user with subordinate user and group ids [start, start + count).
+
+    `scratch` is a path of the booking's own, for what must be put back when a change was cut off.
+    """
 
     name: str
     subid_start: int
+    scratch: str
     subid_count: int = 65536
     shared: str = ""
 
@@ -33,11 +44,12 @@ class SystemUser:
         return f"user {self.name}"
 
     def probe(self) -> str:
-        """Print the account's line and its group's, then the ranges of everybody."""
+        """Print the account's line and its group's, then the ranges of everybody, and whether a change was cut off."""
         name = quote(self.name)
         return (
             f"getent passwd {name}; getent group {name} | sed 's/^/group /';"
-            " sed 's/^/uid /' /etc/subuid; sed 's/^/gid /' /etc/subgid"
+            " sed 's/^/uid /' /etc/subuid; sed 's/^/gid /' /etc/subgid;"
+            f" [ ! -d {quote(self.scratch)} ] || echo {quote(_KEPT)}"
         )
 
     def changes(self, seen: str, changed: frozenset[str]) -> tuple[Change, ...]:
@@ -53,14 +65,15 @@ class SystemUser:
                 )
         ours = sorted((kind, start, count) for kind, owner, start, count in ranges if owner == self.name)
         if account and group and ours == [("gid", *wished), ("uid", *wished)]:
-            return ()
+            return (change("was cut off", self._leaving_backups(":")),) if _KEPT in seen.splitlines() else ()
         reason = "absent" if not account else "ids differ" if group else "its group is absent"
-        return (change(reason, _KEEP_BACKUPS + self._make() + _RESTORE_BACKUPS),)
+        return (change(reason, self._leaving_backups(self._make())),)
 
     def removal(self, seen: str) -> tuple[Change, ...]:
         """Remove the account and its ranges."""
         account, ranges = self._parse(seen)
-        if not account and f"group {self.name}:" not in seen and all(owner != self.name for _, owner, _, _ in ranges):
+        known = account or f"group {self.name}:" in seen or any(owner == self.name for _, owner, _, _ in ranges)
+        if not known and _KEPT not in seen.splitlines():
             return ()
         name = quote(self.name)
         undo = (
@@ -68,7 +81,10 @@ class SystemUser:
             f"if getent group {name} >/dev/null; then groupdel {name}; fi\n"
             f"sed -i {quote(f'/^{self.name}:/d')} /etc/subuid /etc/subgid"
         )
-        return (change("no longer wanted", _KEEP_BACKUPS + undo + _RESTORE_BACKUPS),)
+        return (change("no longer wanted", self._leaving_backups(undo)),)
+
+    def _leaving_backups(self, text: str) -> str:
+        return f"kept={quote(self.scratch)}\n{_KEEP_BACKUPS}{text}{_RESTORE_BACKUPS}"
 
     def _make(self) -> str:
         name = quote(self.name)

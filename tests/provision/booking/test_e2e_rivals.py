@@ -15,9 +15,9 @@ NAMES = ("one", "other")
 
 
 def test_of_two_bookings_at_once_for_the_last_gpus_one_wins(
-    timelock: Cli, four: Lab, shared_demo: Demo, tmp_path: Path
+    timelock: Cli, lab: Lab, shared_demo: Demo, tmp_path: Path
 ) -> None:
-    last = write_inventory(tmp_path, four, {shared_demo.spare: {}})
+    last = write_inventory(tmp_path, lab, {shared_demo.spare: {}})
     requests = [write_request(tmp_path, name, count=2, hosts=1) for name in NAMES]
     options = ("--inventory", last, "--yes", "--no-wait", "--no-serve")
     started = [timelock.start("book", request, *options) for request in requests]

@@ -16,21 +16,21 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("no_demo")]
 
 
 @pytest.fixture
-def liar(four: Lab, ssh: SSH) -> Iterator[Liar]:
+def liar(lab: Lab, ssh: SSH) -> Iterator[Liar]:
     """A registry that lies, on the host that will be booked: to itself a host's firewall is open."""
-    host = four.hosts[0]
+    host = lab.hosts[0]
     behind = f"{host.network.controller}:{REGISTRY_PORT}"
-    found = Liar(four.place, host.address, behind, partial(ssh, four, host.name))
+    found = Liar(lab.place, host.address, behind, partial(ssh, lab, host.name))
     found.start()
     yield found
     found.stop()
 
 
 def test_an_image_that_is_not_what_its_digest_says_is_refused(
-    timelock: Cli, four: Lab, liar: Liar, tmp_path: Path
+    timelock: Cli, lab: Lab, liar: Liar, tmp_path: Path
 ) -> None:
-    host = four.hosts[0].name
-    inventory = write_inventory(tmp_path, four, {host: {}}, timelock_registry=liar.authority)
+    host = lab.hosts[0].name
+    inventory = write_inventory(tmp_path, lab, {host: {}}, timelock_registry=liar.authority)
     request = write_request(tmp_path, "forged", count=2, hosts=1)
     refused = timelock("book", request, "--inventory", inventory, "--yes", "--no-serve", code=5)
     assert refused.problems[0].startswith(f"{host}: image {liar.authority}/timelock/ray@")

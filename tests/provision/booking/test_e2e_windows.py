@@ -32,7 +32,7 @@ def control_plane(timelock: Cli) -> Iterator[Cli]:
 
 
 def test_serve_opens_a_window_before_it_starts_and_closes_one_that_ends(
-    control_plane: Cli, four: Lab, tmp_path: Path
+    control_plane: Cli, lab: Lab, tmp_path: Path
 ) -> None:
     timelock = control_plane
     now_ns = time.time_ns()
@@ -58,8 +58,8 @@ def test_serve_opens_a_window_before_it_starts_and_closes_one_that_ends(
     assert timelock("serve", "--stop").out == "none was running\n"
 
 
-def test_a_window_grows_only_as_far_as_its_gpus_are_free(timelock: Cli, four: Lab, tmp_path: Path) -> None:
-    only = {"TIMELOCK_INVENTORY": str(write_inventory(tmp_path, four, {four.hosts[0].name: {}}))}
+def test_a_window_grows_only_as_far_as_its_gpus_are_free(timelock: Cli, lab: Lab, tmp_path: Path) -> None:
+    only = {"TIMELOCK_INVENTORY": str(write_inventory(tmp_path, lab, {lab.hosts[0].name: {}}))}
     cli = Cli(home=timelock.home, environment=only)
     first = write_request(tmp_path, "first", count=2, hosts=1)
     next_ns = time.time_ns() + 3 * 3600 * SECOND_NS

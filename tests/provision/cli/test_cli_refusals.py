@@ -72,6 +72,15 @@ def test_a_request_that_is_wrong(timelock: Cli, old: str, new: str, problem: str
     assert found.startswith(problem)
 
 
+@pytest.mark.parametrize("command", ["match", "book"])
+def test_a_past_window_is_refused_before_the_inventory_is_read(timelock: Cli, command: str) -> None:
+    past = "{start: 2020-01-01T00:00:00Z, end: 2020-01-01T01:00:00Z}"
+    (timelock.home.root / "request.yaml").write_text(REQUEST.replace("{start: now, duration: 2h}", past))
+    (timelock.home.root / "inventory.yaml").write_text("no inventory")
+    ran = timelock(command, "request.yaml", "--inventory", "inventory.yaml", code=2)
+    assert [problem.split(": ")[1] for problem in ran.problems] == ["window.start", "window.end"]
+
+
 def test_a_request_with_several_faults_names_them_all(timelock: Cli) -> None:
     wrong = REQUEST.replace("count: 2", "count: 0").replace("2h", "2 moons").replace("image:", "colour: red\nimage:")
     problems, _ = book(timelock, wrong, code=2)

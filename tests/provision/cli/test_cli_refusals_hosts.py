@@ -23,12 +23,12 @@ def host(shared_demo: Demo) -> str:
 
 
 @pytest.fixture
-def match(timelock: Cli, four: Lab, host: str, tmp_path: Path) -> Match:
+def match(timelock: Cli, lab: Lab, host: str, tmp_path: Path) -> Match:
     """Match a request with that host alone, some of its variables changed."""
 
     def run(code: int, *, count: int = 2, request: Mapping[str, object] | None = None, **changes: object) -> Ran:
         asked = write_request(tmp_path, "asked", count=count, hosts=1, **(request or {}))
-        hosts = write_inventory(tmp_path, four, {host: changes})
+        hosts = write_inventory(tmp_path, lab, {host: changes})
         return timelock("match", asked, "--inventory", hosts, code=code)
 
     return run

@@ -18,7 +18,14 @@ def shown(active: str = "active", enabled: str = "enabled", reload: str = "no", 
 
 def verbs(seen: str, changed: frozenset[str] = frozenset()) -> list[str]:
     texts = [command.text for change in UNIT.changes(seen, changed) for command in change.commands]
-    return [text.split()[1] if text.startswith("systemctl") else "write" for text in texts]
+    return [_verb(line) for text in texts for line in text.splitlines()]
+
+
+def _verb(line: str) -> str:
+    if line.endswith("|| systemctl daemon-reload"):
+        return "reload if stale"
+    words = line.replace("--no-reload ", "").split()
+    return words[1] if words[0] == "systemctl" else "write"
 
 
 @pytest.mark.parametrize(
@@ -29,9 +36,9 @@ def verbs(seen: str, changed: frozenset[str] = frozenset()) -> list[str]:
         (shown(), frozenset({"file /etc/x"}), ["restart"]),
         (shown(active="failed"), frozenset(), ["restart"]),
         (shown(enabled="disabled"), frozenset(), ["enable"]),
-        (shown(reload="yes"), frozenset(), ["daemon-reload"]),
-        (shown(digest="0" * 64), frozenset(), ["write", "daemon-reload", "restart"]),
-        (shown("inactive", "", digest=""), frozenset(), ["write", "daemon-reload", "enable", "restart"]),
+        (shown(reload="yes"), frozenset(), ["reload if stale"]),
+        (shown(digest="0" * 64), frozenset(), ["write", "reload if stale", "restart"]),
+        (shown("inactive", "", digest=""), frozenset(), ["write", "enable", "reload if stale", "restart"]),
     ],
 )
 def test_changes(seen: str, changed: frozenset[str], expected: list[str]) -> None:
@@ -58,7 +65,8 @@ def test_removal_only_of_what_is_there() -> None:
     assert not UNIT.removal(shown("inactive", "", digest=""))
     assert UNIT.removal(shown("failed", "", digest=""))
     (change,) = UNIT.removal(shown())
-    assert "disable --now" in change.commands[0].text
+    stopped, removed = (change.commands[0].text.index(word) for word in ("systemctl stop", "rm -f"))
+    assert stopped < removed < change.commands[0].text.index("systemctl daemon-reload")
 
 
 def test_a_unit_of_the_hosts_is_started_and_stopped_only_by_who_started_it() -> None:
