@@ -8,12 +8,14 @@ from provision.deploys.item import Change, Cleared, change, quote
 from provision.deploys.places import engine_socket, pull_unit
 
 # Docker 20.10 keeps the manifests of what it pulled in containerd, under leases. The folders of the content store are
-# made with the first content, so they go with the last.
+# made with the first content, so they go with the last. What nothing refers to containerd collects a while later, or at
+# once when a lease is removed in step with that.
 _EMPTY = """\
 ctr namespaces ls -q | grep -qxF {name} || exit 0
-for kind in tasks containers images leases content; do
-  for id in $(ctr -n {name} $kind ls -q); do ctr -n {name} $kind rm "$id" >/dev/null; done
+for kind in tasks containers images content; do
+  ctr -n {name} $kind ls -q | xargs -r ctr -n {name} $kind rm >/dev/null
 done
+{{ ctr -n {name} leases ls -q; ctr -n {name} leases create; }} | xargs ctr -n {name} leases rm --sync >/dev/null
 ctr namespaces rm {name} >/dev/null
 store=/var/lib/containerd/io.containerd.content.v1.content/blobs
 rmdir $store/sha256 $store 2>/dev/null || :
