@@ -95,10 +95,12 @@ nvmlReturn_t nvmlDeviceGetAccountingPids(nvmlDevice_t device, unsigned int *coun
 static nvmlAccountingStats_v2_t of_living(const struct slot *slot, unsigned int pid)
 {
     int64_t lived = now_us() - slot->started_us;
+    unsigned int busy = lived > 0 ? (unsigned int)(slot->busy / (uint64_t)lived) : 0;
     return (nvmlAccountingStats_v2_t){
         .pid = pid,
         .isRunning = 1,
-        .gpuUtilization = lived > 0 ? (unsigned int)(slot->busy / (uint64_t)lived) : 0,
+        .gpuUtilization = busy,
+        .memoryUtilization = busy, /* who computes touches memory */
         .maxMemoryUsage = slot->max_memory,
         .startTime = (unsigned long long)slot->started_real_us,
     };
@@ -109,6 +111,7 @@ static nvmlAccountingStats_v2_t of_dead(const struct dead *dead)
     return (nvmlAccountingStats_v2_t){
         .pid = dead->pid,
         .gpuUtilization = dead->utilisation,
+        .memoryUtilization = dead->utilisation,
         .maxMemoryUsage = dead->max_memory,
         .time = (unsigned long long)dead->lived_us / 1000,
         .startTime = (unsigned long long)dead->started_real_us,
