@@ -138,9 +138,11 @@ static nvmlReturn_t stats_of(int g, unsigned int pid, nvmlAccountingStats_v2_t *
 
 nvmlReturn_t nvmlDeviceGetAccountingStats(nvmlDevice_t device, unsigned int pid, nvmlAccountingStats_t *stats)
 {
-    nvmlAccountingStats_v2_t found;
+    nvmlAccountingStats_v2_t found = {0};
     ENTER_GPU(device, stats);
     nvmlReturn_t result = stats_of(g, pid, &found);
+    if (gpu->memoryless)
+        found.maxMemoryUsage = (unsigned long long)NVML_VALUE_NOT_AVAILABLE;
     if (!result)
         *stats = (nvmlAccountingStats_t){
             .gpuUtilization = found.gpuUtilization,
