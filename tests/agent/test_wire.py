@@ -45,7 +45,6 @@ def test_a_class_is_its_name_and_its_fields() -> None:
         (int | None, "1"),
         (tuple[int, ...], {}),
         (tuple[int, ...], [1, "2"]),
-        (tuple[int, str], [1]),
         (Unavailable, ["Unavailable", "a"]),
         (Unavailable, ["Unavailable", "a", "b", "c"]),
         (Unavailable, ["ProcessList", []]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
+from tests.fakes.wait import descendants
 from tests.nvml import build
 
 GIB = 2**30
@@ -59,10 +61,13 @@ class User:
 
     process: subprocess.Popen[str]
     gpu: int
+    pid: int = 0
+    """The pid that this machine knows it by, whatever namespace it lives in."""
 
-    @property
-    def pid(self) -> int:
-        return self.process.pid
+    def begin(self) -> None:
+        """Wait until it uses the GPU."""
+        self.answer("ready")
+        self.pid = (descendants(self.process.pid) or [self.process.pid])[-1]
 
     def hold(self, memory_bytes: int) -> None:
         self._say(f"memory {memory_bytes}")
@@ -78,7 +83,8 @@ class User:
 
     def kill(self) -> None:
         """End it by SIGKILL: it cannot tidy up."""
-        self.process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid or self.process.pid, signal.SIGKILL)
         self.process.wait(USER_SECONDS)
 
     def close(self) -> None:
@@ -126,12 +132,19 @@ class FakeNvml:
         return {**os.environ, "LD_LIBRARY_PATH": str(self.built), "TIMELOCK_FAKE_NVML": str(self.root)}
 
     def use(
-        self, gpu: int, memory_bytes: int = GIB, utilisation: int = 50, *, kind: str = "compute", device: str = ""
+        self,
+        gpu: int,
+        memory_bytes: int = GIB,
+        utilisation: int = 50,
+        *,
+        kind: str = "compute",
+        device: str = "",
+        through: Sequence[str] = (),
     ) -> User:
-        """Start a process that uses a GPU, and wait until it does."""
+        """Start a process that uses a GPU, by way of the command `through`, and wait until it does."""
         words = [str(self.built / "user"), str(gpu), str(memory_bytes), str(utilisation), "--kind", kind]
         process = subprocess.Popen(
-            (*words, *(("--device", device) if device else ())),
+            (*through, *words, *(("--device", device) if device else ())),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -139,7 +152,7 @@ class FakeNvml:
         )
         user = User(process=process, gpu=gpu)
         self._users.append(user)
-        user.answer("ready")
+        user.begin()
         return user
 
     def turn(self, knob: str, gpu: int, *, on: bool = True) -> None:

@@ -10,6 +10,7 @@ import ctypes
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,9 +30,9 @@ class Failed(Exception):
 class Reader:
     """A client of the fake driver that stays, as an agent does."""
 
-    def __init__(self, fake: FakeNvml) -> None:
+    def __init__(self, fake: FakeNvml, *, through: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            (sys.executable, "-m", __name__),
+            (*through, sys.executable, "-m", __name__),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

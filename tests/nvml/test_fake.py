@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,18 @@ UTILISATION = "[(s.pid, s.timeStamp, s.smUtil) for s in n.nvmlDeviceGetProcessUt
 ACCOUNTED = "n.nvmlDeviceGetAccountingPids(gpu(0))"
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="accounting is switched by root only, as nvml.h says")
+
+
+OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+
+@pytest.fixture
+def own_pids() -> tuple[str, ...]:
+    """What starts a program in a pid namespace of its own, as in a container."""
+    tried = subprocess.run((*OWN_PIDS, "true"), capture_output=True, text=True, check=False, timeout=60)
+    if tried.returncode:
+        pytest.skip(f"no pid namespaces here: {tried.stderr.strip()}")
+    return OWN_PIDS
 
 
 @pytest.fixture
@@ -304,3 +317,37 @@ def test_without_a_machine_there_is_no_driver(fake_nvml: FakeNvml) -> None:
     (fake_nvml.root / "machine").unlink()
     with Reader(fake_nvml) as read, pytest.raises(ValueError, match="Expecting value"):
         read("n.nvmlDeviceGetCount()")
+
+
+def test_a_process_in_a_container_is_seen_by_its_pid_outside(
+    fake_nvml: FakeNvml, read: Reader, own_pids: tuple[str, ...]
+) -> None:
+    user = fake_nvml.use(0, through=own_pids)
+    assert read.pids(0) == [user.pid]
+    assert user.pid != user.process.pid
+    user.kill()
+    until(lambda: read.pids(0) == [], "the killed process leaves the list")
+
+
+def test_from_inside_a_container_foreign_processes_are_not_seen(
+    fake_nvml: FakeNvml, read: Reader, own_pids: tuple[str, ...]
+) -> None:
+    user = fake_nvml.use(0)
+    with Reader(fake_nvml, through=own_pids) as inside:
+        assert inside.pids(0) == []
+        assert inside("n.nvmlDeviceGetMemoryInfo(gpu(0)).used") == GIB
+    assert read.pids(0) == [user.pid]
+
+
+@needs_root
+def test_a_dead_process_of_a_container_is_accounted_by_its_pid_outside(
+    fake_nvml: FakeNvml, read: Reader, own_pids: tuple[str, ...]
+) -> None:
+    if str(Path("/proc/self/ns/pid").readlink()) != "pid:[4026531836]":
+        pytest.skip("this machine is itself in a pid namespace")
+    read("n.nvmlDeviceSetAccountingMode(gpu(0), 1)")
+    user = fake_nvml.use(0, through=own_pids)
+    assert read(ACCOUNTED) == [user.pid]
+    user.kill()
+    until(lambda: not stats(read, user.pid)["isRunning"], "it counts as ended")
+    assert read(ACCOUNTED) == [user.pid]
