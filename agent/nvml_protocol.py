@@ -106,7 +106,7 @@ def read_answer(line: bytes) -> Answer | NoDriver:
 def _body(line: bytes) -> Any:
     try:
         message = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotAReading(f"expected a line of JSON, found {line!r:.80}") from error
     if not isinstance(message, list) or len(message) != 2 or type(message[0]) is not int or message[0] != VERSION:
         raise NotAReading(f"expected a message of version {VERSION}, found {line!r:.80}")

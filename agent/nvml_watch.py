@@ -19,8 +19,9 @@ from typing import IO, Protocol
 from agent.nvml_protocol import LINE_LIMIT_BYTES, Answer, NoDriver, Question, read_answer, write_line
 from agent.wire import NotAReading
 
-COMMAND = (sys.executable, "-P", "-m", "agent.nvml_process")
+COMMAND = (sys.executable, "-I", "-m", "agent.nvml_process")
 LIMIT_SECONDS = 5.0
+START_SECONDS = 60.0  # without persistence mode the driver first wakes every GPU
 DEATH_SECONDS = 1.0
 LONGEST_PAUSE_NS = 60 * 10**9
 CHUNK_BYTES = 1 << 16
@@ -35,8 +36,8 @@ class Down:
     next_step: str
 
 
-class Process(Protocol):
-    """What is used of subprocess.Popen."""
+class Child(Protocol):
+    """A reading process: what is used of subprocess.Popen."""
 
     stdin: IO[bytes] | None
     stdout: IO[bytes] | None
@@ -61,14 +62,15 @@ def boottime_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def starter(command: Sequence[str] = COMMAND, environ: Mapping[str, str] | None = None) -> Callable[[], Process]:
-    """Give what starts a reading process."""
+def starter(command: Sequence[str] = COMMAND, environ: Mapping[str, str] | None = None) -> Callable[[], Child]:
+    """Give what starts a reading process, in a session of its own: a terminal's Ctrl-C is not for it."""
     return lambda: subprocess.Popen(
         command,
         bufsize=0,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=None if environ is None else dict(environ),
+        start_new_session=True,
     )
 
 
@@ -77,16 +79,19 @@ class NvmlWatch:
 
     def __init__(
         self,
-        start: Callable[[], Process] | None = None,
+        start: Callable[[], Child] | None = None,
         *,
         limit_seconds: float = LIMIT_SECONDS,
+        start_seconds: float = START_SECONDS,
         clock_ns: Callable[[], int] = boottime_ns,
     ) -> None:
         self._start = start or starter()
         self._limit_seconds = limit_seconds
+        self._start_seconds = start_seconds
         self._clock_ns = clock_ns
-        self._process: Process | None = None
-        self._killed: Process | None = None
+        self._process: Child | None = None
+        self._answered = False
+        self._killed: Child | None = None
         self._down: Down | None = None
         self._failures = 0
         self._not_before_ns = 0
@@ -97,7 +102,7 @@ class NvmlWatch:
         return None if self._process is None else self._process.pid
 
     def ask(self, question: Question) -> Answer | Down:
-        """Ask within the limit."""
+        """Ask within the limit; the first answer of a process may take as long as a start."""
         asked_at_ns = self._clock_ns()
         try:
             process = self._running(asked_at_ns)
@@ -120,7 +125,7 @@ class NvmlWatch:
         if self._killed is not None:
             _ends(self._killed, self._limit_seconds)
 
-    def _running(self, now_ns: int) -> Process:
+    def _running(self, now_ns: int) -> Child:
         if self._process is not None:
             return self._process
         if self._killed is not None and self._killed.poll() is None:
@@ -129,7 +134,7 @@ class NvmlWatch:
         if now_ns < self._not_before_ns:
             raise _Lost(self._down.reason if self._down else "the reading process is started again in a moment")
         try:
-            self._process = self._start()
+            self._process, self._answered = self._start(), False
         except OSError as error:
             self._put_off()
             raise _Lost(f"the reading process cannot be started: {error}") from error
@@ -138,8 +143,9 @@ class NvmlWatch:
                 os.set_blocking(pipe.fileno(), False)
         return self._process
 
-    def _exchange(self, process: Process, question: Question) -> Answer | NoDriver:
-        deadline = time.monotonic() + self._limit_seconds
+    def _exchange(self, process: Child, question: Question) -> Answer | NoDriver:
+        limit_seconds = self._limit_seconds if self._answered else self._start_seconds
+        deadline = time.monotonic() + limit_seconds
         try:
             _send(process.stdin, write_line(question), deadline)
             answer = read_answer(_receive(process.stdout, deadline))
@@ -147,19 +153,20 @@ class NvmlWatch:
                 raise NotAReading(f"expected the answer to question {question.number}, found {answer.number}")
         except TimeoutError as error:
             self._kill(process)
-            raise _Lost(f"no answer about {question.source} within {self._limit_seconds:g} s") from error
+            raise _Lost(f"no answer about {question.source} within {limit_seconds:g} s") from error
         except (OSError, EOFError, NotAReading) as error:
             self._kill(process)
             raise _Lost(f"the reading process failed: {error}") from error
+        self._answered = True
         return answer
 
-    def _kill(self, process: Process) -> None:
+    def _kill(self, process: Child) -> None:
         process.kill()
         self._forget(process)
         _ends(process, DEATH_SECONDS)
         self._put_off()
 
-    def _forget(self, process: Process) -> None:
+    def _forget(self, process: Child) -> None:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -177,7 +184,7 @@ class NvmlWatch:
         return self._down
 
 
-def _ends(process: Process, limit_seconds: float) -> bool:
+def _ends(process: Child, limit_seconds: float) -> bool:
     try:
         process.wait(limit_seconds)
     except subprocess.TimeoutExpired:

@@ -387,14 +387,14 @@ def test_without_the_library_the_sources_are_down(fake_nvml: FakeNvml) -> None:
 
 
 def test_a_hanging_driver_is_down_and_comes_back(fake_nvml: FakeNvml, look: Look) -> None:
-    eyes = look(fake_nvml, limit_seconds=3.0)
+    eyes = look(fake_nvml, limit_seconds=1.0)
     user = fake_nvml.use(0)
     assert eyes.pids() == [user.pid]
     first = eyes.watch.pid
     fake_nvml.hang("nvmlDeviceGetGraphicsRunningProcesses_v3")
     down = eyes.sources.processes(eyes.uuids)
     assert isinstance(down, Down)
-    assert down.reason == "no answer about processes within 3 s"
+    assert down.reason == "no answer about processes within 1 s"
     fake_nvml.hang("nvmlDeviceGetGraphicsRunningProcesses_v3", on=False)
     assert eyes.pids() == [user.pid]
     assert eyes.watch.pid not in (None, first)

@@ -13,7 +13,7 @@ import pytest
 
 from agent.nvml_protocol import AboutGpu, Answer, Question, write_line
 from agent.nvml_watch import Down, NvmlWatch, starter
-from tests.fakes.wait import alive, until
+from tests.fakes.wait import alive
 
 QUESTION = Question(number=1, source="gpus")
 SECOND_NS = 10**9
@@ -55,9 +55,12 @@ class Scripts:
 def watch_of() -> Iterator[Callable[..., tuple[NvmlWatch, Scripts, Clock]]]:
     made: list[NvmlWatch] = []
 
-    def make(*programs: str, limit_seconds: float = 20.0) -> tuple[NvmlWatch, Scripts, Clock]:
+    def make(
+        *programs: str, limit_seconds: float = 60.0, start_seconds: float = 60.0
+    ) -> tuple[NvmlWatch, Scripts, Clock]:
         scripts, clock = Scripts(list(programs)), Clock()
-        made.append(NvmlWatch(scripts, limit_seconds=limit_seconds, clock_ns=clock))
+        watch = NvmlWatch(scripts, limit_seconds=limit_seconds, start_seconds=start_seconds, clock_ns=clock)
+        made.append(watch)
         return made[-1], scripts, clock
 
     yield make
@@ -76,13 +79,24 @@ def test_one_process_answers_all_questions(watch_of: Make) -> None:
 
 
 def test_a_process_that_hangs_is_killed_and_the_next_one_answers(watch_of: Make) -> None:
-    watch, scripts, clock = watch_of(HANGS, ANSWERS, limit_seconds=0.5)
+    watch, scripts, clock = watch_of(ONCE + HANGS, ANSWERS, limit_seconds=0.5)
+    assert isinstance(watch.ask(QUESTION), Answer)
+    hanging = watch.pid
+    assert hanging is not None
     down = watch.ask(QUESTION)
     assert isinstance(down, Down)
     assert down.reason == "no answer about gpus within 0.5 s"
     assert down.since_ns == clock.now_ns
-    until(lambda: isinstance(watch.ask(QUESTION), Answer), "the next process answers")
-    assert scripts.started >= 2
+    assert not alive(hanging)
+    assert isinstance(watch.ask(QUESTION), Answer)
+    assert scripts.started == 2
+
+
+def test_a_process_that_hangs_from_the_start_has_longer(watch_of: Make) -> None:
+    watch, _, _ = watch_of(HANGS, limit_seconds=0.1, start_seconds=0.5)
+    down = watch.ask(QUESTION)
+    assert isinstance(down, Down)
+    assert down.reason == "no answer about gpus within 0.5 s"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +154,7 @@ def test_an_answer_ends_the_waiting(watch_of: Make) -> None:
 
 
 def test_a_process_that_does_not_read_is_killed(watch_of: Make) -> None:
-    watch, _, _ = watch_of(HANGS, limit_seconds=0.5)
+    watch, _, _ = watch_of(HANGS, start_seconds=0.5)
     long = Question(number=1, source="processes", about=tuple(AboutGpu(uuid="GPU-" + "0" * 60) for _ in range(20_000)))
     assert isinstance(watch.ask(long), Down)
 
@@ -176,7 +190,7 @@ def test_no_second_process_is_started_while_the_first_does_not_die() -> None:
         starts.append(1)
         return undying
 
-    with closing(NvmlWatch(start, limit_seconds=0.01)) as watch:
+    with closing(NvmlWatch(start, limit_seconds=0.01, start_seconds=0.01)) as watch:
         assert isinstance(watch.ask(QUESTION), Down)
         for _ in range(3):
             down = watch.ask(QUESTION)
@@ -207,8 +221,8 @@ def test_closing_ends_the_process(watch_of: Make) -> None:
 
 
 def test_closing_ends_a_process_that_hangs(watch_of: Make) -> None:
-    watch, _, _ = watch_of(ONCE + HANGS, limit_seconds=2)
-    until(lambda: isinstance(watch.ask(QUESTION), Answer), "it answers once")
+    watch, _, _ = watch_of(ONCE + HANGS, limit_seconds=0.5)
+    assert isinstance(watch.ask(QUESTION), Answer)
     pid = watch.pid
     assert pid is not None
     watch.close()

@@ -64,6 +64,7 @@ def test_what_is_not_of_its_type_is_refused(wanted: Any, data: object) -> None:
         b"",
         b"\xff\n",
         b"{}\n",
+        b"[" * 100_000,
         b"[2,[]]\n",
         b"[1]\n",
         json.dumps([1, ["Question", 1, "anything", []]]).encode(),

@@ -117,7 +117,9 @@ class FakeNvml:
         self._users: list[User] = []
         self._replaced: deque[IO[str]] = deque(maxlen=8)  # held open, so that no new file gets the inode of an old one
         root.mkdir(parents=True, exist_ok=True)
-        (root / "registry").touch()
+        for name in ("registry", "turn"):
+            (root / name).touch()
+            (root / name).chmod(0o666)  # users of GPUs need not be root
         self._write()
 
     def __enter__(self) -> Self:
