@@ -36,6 +36,17 @@ def follow(
     ), reset
 
 
+def overwritten(past: AccountingPast | None, now: AccountingPast) -> bool:
+    """Whether the ring of the dead may have lost some that no reading saw.
+
+    It overwrites the oldest first. So as long as one that an earlier reading saw is still there, all that died after it
+    are there too.
+    """
+    if len(now.dead) < DEAD_ENTRIES_KEPT:
+        return False
+    return past is None or not set(past.dead) & set(now.dead)
+
+
 def _version_changed(past: AccountingPast, now: AccountingPast) -> str:
     if past.driver_version is None or now.driver_version is None or past.driver_version == now.driver_version:
         return ""
@@ -52,9 +63,9 @@ def _energy_fell(past: AccountingPast, now: AccountingPast) -> str:
 
 def _dead_are_gone(past: AccountingPast, now: AccountingPast, pids: Iterable[int]) -> str:
     """A full ring overwrites the oldest, and a living process stands before a dead one with its pid."""
-    listed = set(pids)
-    gone = len(set(past.dead) - listed)
-    kept = set(now.dead) | (set(past.dead) & listed)
+    listed, once_dead = set(pids), {life.pid for life in past.dead}
+    gone = len(once_dead - listed)
+    kept = {life.pid for life in now.dead} | (once_dead & listed)
     if not gone or len(kept) >= DEAD_ENTRIES_KEPT:
         return ""
     return f"{gone} dead processes were forgotten"

@@ -18,7 +18,7 @@ from typing import Any
 import pynvml
 
 from agent import nvml_rows
-from agent.epoch import follow
+from agent.epoch import follow, overwritten
 from agent.errors import NvmlUnavailable
 from agent.readings import (
     Accounting,
@@ -26,6 +26,7 @@ from agent.readings import (
     AccountingRow,
     Gpu,
     Gpus,
+    Life,
     Memory,
     MigMode,
     Processes,
@@ -110,8 +111,9 @@ class Nvml:
         rows = _samples(handle, since_us)
         if isinstance(rows, Unavailable):
             return rows
-        if rows or since_us == 0:
-            return advance(rows, since_us, now_us)
+        taken = advance(rows, since_us, now_us)
+        if taken.rows or since_us == 0:
+            return taken
         everything = _samples(handle, 0)
         return everything if isinstance(everything, Unavailable) else begin_anew(everything, since_us, now_us)
 
@@ -136,6 +138,7 @@ class Nvml:
             buffer_size=_ask(pynvml.nvmlDeviceGetAccountingBufferSize, handle),
             past=remembered,
             reset=reset,
+            overwritten=overwritten(past, now),
         )
 
     def restore_accounting(self, uuid: str, past: AccountingPast) -> Unavailable | None:
@@ -143,7 +146,9 @@ class Nvml:
         handle = self._handle(uuid)
         if isinstance(handle, Unavailable):
             return handle
-        return None if past.found_on else _ask_done(pynvml.nvmlDeviceSetAccountingMode, handle, False)
+        if past.found_on:
+            return None
+        return _ask_done(pynvml.nvmlDeviceSetAccountingMode, handle, pynvml.NVML_FEATURE_DISABLED)
 
     def whole(self, uuid: str) -> Whole:
         """S7: memory, power, energy and MIG mode of the whole GPU."""
@@ -224,7 +229,7 @@ class Nvml:
             epoch=1,
             driver_version=None if isinstance(version, Unavailable) else version,
             energy_millijoules=None if isinstance(energy, Unavailable) else energy,
-            dead=tuple(sorted(row.pid for row in rows if not row.running)),
+            dead=tuple(Life(pid=row.pid, started_us=row.started_us) for row in rows if not row.running),
         )
 
 

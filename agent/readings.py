@@ -131,6 +131,14 @@ class UnknownRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """A process that ended, told from others that had its pid by when it started."""
+
+    pid: int
+    started_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountingPast:
     """What has to be remembered from one accounting reading to the next, and beyond the reader's death.
 
@@ -141,7 +149,7 @@ class AccountingPast:
     epoch: int
     driver_version: str | None
     energy_millijoules: int | None
-    dead: tuple[int, ...]
+    dead: tuple[Life, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +157,7 @@ class Accounting:
     """S4: who used the GPU since accounting is on, the dead included. Hand `past` to the next reading.
 
     `reset` says why a new epoch began: what happened before it may have been forgotten; empty when none did.
+    `overwritten`: the ring of the dead went round since the last reading, so that some may be missing.
     """
 
     rows: tuple[AccountingRow, ...]
@@ -156,11 +165,7 @@ class Accounting:
     buffer_size: int | Unavailable
     past: AccountingPast
     reset: str
-
-    @property
-    def may_have_forgotten(self) -> bool:
-        """Whether the ring of the dead is full, so that older ones may have been overwritten."""
-        return len(self.past.dead) >= DEAD_ENTRIES_KEPT
+    overwritten: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

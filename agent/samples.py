@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from agent.readings import Utilisation, UtilisationRow
 
 PID_LIMIT = 1 << 22  # PID_MAX_LIMIT of include/linux/threads.h on 64 bits
-AHEAD_LIMIT_US = 3_600_000_000  # how far the driver's clock may be before ours, which may be wrong or be set
+AHEAD_LIMIT_US = 60_000_000  # the driver stamps by the kernel's clock, which may be set between its reading and ours
 
 
 def advance(rows: Iterable[UtilisationRow], since_us: int, wall_clock_us: int) -> Utilisation:

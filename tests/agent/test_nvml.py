@@ -229,7 +229,7 @@ def test_accounting_sees_who_lived_between_two_readings(fake_nvml: FakeNvml, eye
     assert rows[running.pid].lived_ms is None
     assert rows[running.pid].running
     assert eyes.accounting().past.epoch == 1
-    assert not eyes.accounting().may_have_forgotten
+    assert not eyes.accounting().overwritten
 
 
 @needs_root
@@ -268,14 +268,26 @@ def test_the_past_outlives_the_reading_process(fake_nvml: FakeNvml, eyes: Eyes) 
 
 
 @needs_root
-def test_a_full_ring_may_have_forgotten(fake_nvml: FakeNvml, eyes: Eyes) -> None:
+def test_a_ring_of_the_dead_that_went_round_is_noticed(fake_nvml: FakeNvml, eyes: Eyes) -> None:
     eyes.accounting()
-    for _ in range(129):
-        user = fake_nvml.use(0)
-        user.stop()
-        user.close()
+
+    def die(count: int) -> None:
+        for _ in range(count):
+            user = fake_nvml.use(0)
+            user.stop()
+            user.close()
+
+    die(1)
+    assert not eyes.accounting().overwritten
+    die(127)
+    assert not eyes.accounting().overwritten
+    die(127)
     found = eyes.accounting()
-    assert found.may_have_forgotten
+    assert not found.overwritten  # one that was seen is still there
+    assert found.reset == ""
+    die(128)
+    found = eyes.accounting()
+    assert found.overwritten
     assert found.reset == ""
 
 
