@@ -17,7 +17,7 @@ from typing import Any
 
 import pynvml
 
-from agent import nvml_rows
+from agent import nvml_rows, pid_namespace
 from agent.epoch import follow, overwritten
 from agent.errors import NvmlUnavailable
 from agent.readings import (
@@ -91,6 +91,7 @@ class Nvml:
         found = [self._gpu(index) for index in range(count)]
         return Gpus(
             driver_version=self.driver_version(),
+            all_pids=pid_namespace.is_first(),
             known=tuple(gpu for gpu in found if isinstance(gpu, Gpu)),
             unknown=tuple(gpu for gpu in found if isinstance(gpu, UnknownGpu)),
         )

@@ -40,9 +40,10 @@ class UnknownGpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpus:
-    """All GPUs of the host."""
+    """All GPUs of the host. Unless `all_pids`, the driver leaves processes out that the reader could not name."""
 
     driver_version: str | Unavailable
+    all_pids: bool
     known: tuple[Gpu, ...]
     unknown: tuple[UnknownGpu, ...]
 

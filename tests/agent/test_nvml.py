@@ -10,6 +10,7 @@ import pytest
 from agent.nvml_protocol import AboutGpu, Answer, Question
 from agent.nvml_sources import NvmlSources, Reading
 from agent.nvml_watch import Down, NvmlWatch, starter
+from agent.pid_namespace import is_first
 from agent.readings import (
     Accounting,
     Gpus,
@@ -94,6 +95,7 @@ def test_gpus_are_named(fake_nvml: FakeNvml, eyes: Eyes) -> None:
     gpus = eyes.gpus()
     assert gpus.unknown == ()
     assert gpus.driver_version == fake_nvml.driver
+    assert gpus.all_pids == is_first()
     assert [(gpu.uuid, gpu.index, gpu.minor, gpu.pci_bus_id, gpu.name) for gpu in gpus.known] == [
         (gpu.uuid, index, gpu.minor, gpu.pci_bus_id, gpu.name) for index, gpu in enumerate(fake_nvml.gpus)
     ]

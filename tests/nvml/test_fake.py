@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,10 +113,22 @@ def test_a_killed_process_is_gone_and_its_memory_free(fake_nvml: FakeNvml, read:
     assert read("n.nvmlDeviceGetMemoryInfo(gpu(0)).used") == GIB
 
 
-def test_a_user_holds_its_device_node(fake_nvml: FakeNvml) -> None:
-    user = fake_nvml.use(0, device="/dev/null")
+def test_a_user_holds_its_device_node(fake_nvml: FakeNvml, tmp_path: Path) -> None:
+    node = tmp_path / "nvidia0"
+    try:
+        os.mknod(node, stat.S_IFCHR | 0o666, os.makedev(7, 0))
+        node.open().close()
+    except OSError as error:
+        pytest.skip(f"no device node that opens: {error}")
+    user = fake_nvml.use(0, device=str(node))
     held = [link.readlink() for link in Path(f"/proc/{user.pid}/fd").iterdir()]
-    assert held.count(Path("/dev/null")) == 1
+    assert held.count(node) == 1
+
+
+def test_a_user_without_its_device_node_is_none(fake_nvml: FakeNvml, read: Reader) -> None:
+    with pytest.raises(AssertionError, match="expected ready"):
+        fake_nvml.use(0, device="/dev/nvidia-none")
+    assert read.pids(0) == []
 
 
 def test_more_memory_than_there_is_ends_a_user(fake_nvml: FakeNvml) -> None:
