@@ -213,15 +213,16 @@ class Nvml:
             return self._read_rows(f"{name}_v2", handle, kind)  # an older driver; the same structure
         return rows
 
-    def _read_rows(self, name: str, handle: Any, kind: str, tries: int = TRIES) -> ProcessList | Unavailable:
-        count = ctypes.c_uint(len(self._rows))
+    def _read_rows(self, name: str, handle: Any, kind: str) -> ProcessList | Unavailable:
+        room = len(self._rows)
+        count = ctypes.c_uint(room)
         why = _call(name, handle, ctypes.byref(count), self._rows)
         if why is None:
             return ProcessList(rows=tuple(nvml_rows.process(self._rows[i], kind) for i in range(count.value)))
-        if why.reason != "INSUFFICIENT_SIZE" or count.value > ROWS_LIMIT or not tries:
+        if why.reason != "INSUFFICIENT_SIZE" or room >= ROWS_LIMIT:
             return why
-        self._rows = (pynvml.c_nvmlProcessInfo_v3_t * (2 * count.value))()
-        return self._read_rows(name, handle, kind, tries - 1)
+        self._rows = (pynvml.c_nvmlProcessInfo_v3_t * min(ROWS_LIMIT, 2 * max(room, count.value)))()
+        return self._read_rows(name, handle, kind)
 
     def _accounting_present(self, uuid: str, rows: tuple[AccountingRow, ...], *, found_on: bool) -> AccountingPast:
         version, energy = self.driver_version(), self.energy_millijoules(uuid)

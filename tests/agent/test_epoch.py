@@ -53,6 +53,11 @@ def test_accounting_that_is_off_again_has_forgotten() -> None:
     assert reset(PAST, was_on=False) == "accounting was off again"
 
 
+def test_how_accounting_was_found_at_first_is_kept() -> None:
+    remembered, _ = follow(PAST, replace(PAST, found_on=True), (5, 6), was_on=True)
+    assert not remembered.found_on
+
+
 def test_a_pid_that_lives_again_is_not_forgotten() -> None:
     assert reset(replace(PAST, dead=lives(6)), (5, 6)) == ""
 

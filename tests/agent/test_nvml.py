@@ -176,9 +176,11 @@ def until_rows(eyes: Eyes) -> tuple[UtilisationRow, ...]:
     return tuple(found)
 
 
-def test_a_cursor_of_another_clock_begins_anew(fake_nvml: FakeNvml, eyes: Eyes) -> None:
+@pytest.mark.parametrize("bogus", [False, True])
+def test_a_cursor_of_another_clock_begins_anew(fake_nvml: FakeNvml, eyes: Eyes, bogus: bool) -> None:
     user = fake_nvml.use(0)
     until_rows(eyes)
+    fake_nvml.turn(BOGUS, 0, on=bogus)
     ahead = Question(number=99, source="utilisation", about=(AboutGpu(uuid=eyes.uuids[0], since_us=2**62),))
     answer = eyes.watch.ask(ahead)
     assert isinstance(answer, Answer)
