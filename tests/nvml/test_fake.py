@@ -280,7 +280,7 @@ def test_an_active_process_can_be_missing_from_the_list(fake_nvml: FakeNvml, rea
     assert read.pids(0) == [shown.pid]
     both = {shown.pid, hidden.pid}
     until(lambda: not read.code(UTILISATION.format(since=0)), "a sample")
-    assert {pid for pid, _, _ in read(UTILISATION.format(since=0))} == both
+    until(lambda: {pid for pid, _, _ in read(UTILISATION.format(since=0))} == both, "a sample of both")
 
 
 def test_a_mig_gpu_has_no_utilisation_and_no_accounting(fake_nvml: FakeNvml, read: Reader) -> None:
