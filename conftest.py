@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ("tests.plugins.bookings", "tests.plugins.skips")
+pytest_plugins = ("tests.plugins.bookings", "tests.plugins.nvml", "tests.plugins.skips")
 
 settings.register_profile("timelock", deadline=None)
 settings.load_profile("timelock")
