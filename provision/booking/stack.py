@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.booking.kept import read_numbers, read_text
 from provision.booking.progress import HostStep, Phase, Progress
 from provision.booking.records import plan_of
 from provision.booking.secrets import write_private
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 DEPLOYS = Path(__file__).parent.parent / "deploys"
 PAUSE_IMAGE = "timelock/pause:1"
+FROM_BACKUP = "put it back from your backup, then run the command again"
+RENUMBER = "delete it, then run the command again: hosts are numbered anew, and `timelock resume` tells all of them"
 
 
 def run_stack(desk: Desk, booking: Booking, kind: str) -> Outcome:
@@ -66,14 +69,14 @@ def spec_of(booking: Booking, plan: Plan, place: BookingPlace) -> BookingSpec:
 
     indices = mesh_indices(place, plan)
     registry_address = plan.image.split("/", 1)[0]
-    ca_pem = place.registry_ca.read_text() if place.registry_ca.exists() else None
+    ca_pem = read_text(place.registry_ca, "the registry's CA", FROM_BACKUP) if place.registry_ca.exists() else None
     return BookingSpec(
         name=booking.name,
         slot=booking.slot,
         hosts=tuple(_host(planned, place, indices[planned.host.name]) for planned in plan.hosts),
         head=plan.hosts[0].host.name,
         image=plan.image,
-        pause_image=place.pause_image.read_text().strip(),
+        pause_image=read_text(place.pause_image, "the pause image's digest", FROM_BACKUP).strip(),
         registry=Registry(address=registry_address, ca_pem=ca_pem),
         head_cpus=_head_cpus(booking),
         code_version=code_version(),
@@ -98,7 +101,8 @@ def stack_place(home: Home, place: BookingPlace) -> StackPlace:
 
 def mesh_indices(place: BookingPlace, plan: Plan) -> dict[str, int]:
     """The number of each host in the mesh: kept while it stays, so that replacing one host moves no other's address."""
-    known: dict[str, int] = json.loads(place.mesh_indices.read_text()) if place.mesh_indices.exists() else {}
+    kept = place.mesh_indices
+    known = read_numbers(kept, "the hosts' numbers in the mesh", RENUMBER) if kept.exists() else {}
     names = [planned.host.name for planned in plan.hosts]
     found = {name: known[name] for name in names if name in known}
     free = (index for index in range(1, len(names) + len(known) + 1) if index not in known.values())
@@ -106,7 +110,7 @@ def mesh_indices(place: BookingPlace, plan: Plan) -> dict[str, int]:
         if name not in found:
             found[name] = next(free)
     if found != known:
-        write_private(place.mesh_indices, json.dumps(found))
+        write_private(kept, json.dumps(found))
     return found
 
 

@@ -13,6 +13,8 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from provision.booking.kept import damaged, read_text
+from provision.booking.secrets import write_private
 from provision.booking.workers import Run, runner
 from provision.errors import HostFailed
 
@@ -27,6 +29,7 @@ PROBE = (
     'echo "systemd=$(systemctl is-system-running 2>/dev/null)"; '
     'echo "free=$(df -B1 --output=avail /srv | tail -n 1 | tr -d " ")"'
 )
+PIN_ANEW = "delete it, then run the command again: the keys that the plan states are pinned anew"
 FREE_BYTES_NEEDED = 4 * 10**9
 
 
@@ -43,11 +46,20 @@ def pin_host_keys(hosts: Iterable[Host], known_hosts: Path) -> None:
 
     Raises:
         HostFailed: the inventory states no key for a host, so nothing could be checked.
+        MachineCannot: the file is damaged.
     """
-    lines = known_hosts.read_text().splitlines() if known_hosts.exists() else []
-    pinned = dict(line.split(" ", 1) for line in lines) | dict(_pin(host) for host in hosts)
-    known_hosts.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    known_hosts.write_text("".join(f"{name} {key}\n" for name, key in sorted(pinned.items())))
+    pinned = _pinned(known_hosts) | dict(_pin(host) for host in hosts)
+    write_private(known_hosts, "".join(f"{name} {key}\n" for name, key in sorted(pinned.items())))
+
+
+def _pinned(known_hosts: Path) -> dict[str, str]:
+    if not known_hosts.exists() or not known_hosts.stat().st_size:
+        return {}
+    what = "pinned host keys, a name and a key a line"
+    pairs = [line.split(" ", 1) for line in read_text(known_hosts, what, PIN_ANEW).splitlines()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise damaged(known_hosts, what, PIN_ANEW)
+    return {name: key for name, key in pairs}
 
 
 def _pin(host: Host) -> tuple[str, str]:

@@ -29,6 +29,15 @@ def test_a_corrupt_state_file(demo: Demo) -> None:
             assert refused.advice
 
 
+@pytest.mark.parametrize("kept", ["known_hosts", "mesh_indices", "pause_image", "registry_ca"])
+def test_a_damaged_file_of_the_booking(demo: Demo, kept: str) -> None:
+    place: Path = getattr(demo.timelock.home.booking("demo"), kept)
+    with replaced(place, "\udcd6"):
+        refused = demo.timelock("drift", "demo", code=8)
+    assert str(place) in refused.problems[0]
+    assert refused.advice
+
+
 def test_somebody_elses_operation(demo: Demo) -> None:
     with held(demo.timelock.home.booking("demo").lock, operation="timelock extend demo"):
         for words in (("drift", "demo"), ("resume", "demo"), ("release", "demo", "--yes"), ("book", demo.request)):
@@ -41,7 +50,7 @@ def test_somebody_elses_operation(demo: Demo) -> None:
 def replaced(path: Path, content: str) -> Iterator[None]:
     """The file has another content while the block runs."""
     good = path.read_bytes()
-    path.write_text(content)
+    path.write_text(content, errors="surrogateescape")
     try:
         yield
     finally:
