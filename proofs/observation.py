@@ -59,7 +59,8 @@ class Observation:
         self._tracks: dict[tuple[str, str], Track] = {}
         self._canaries = Track(limit_ns=CANARY_GAP_NS)
         self._sightings: list[Sighting] = []
-        self._firsts: dict[object, tuple[Sighting, ...]] = {}
+        self._firsts: dict[str, tuple[Sighting, ...]] = {}
+        self._nobody: dict[str, object] = {}
         self._looks: dict[str, _Looks] = {gpu: _Looks() for gpu in gpus}
         self._last_ns = 0
 
@@ -75,6 +76,7 @@ class Observation:
             taker(self, record)
         else:
             self._census.learn(record, where)
+            self._nobody.clear()  # who is who may be another matter now
         if type(record) in _TELLING:
             self._look(record, where)
 
@@ -100,12 +102,21 @@ class Observation:
 
     def _look(self, record: AnyRecord, where: str) -> None:
         """What the record says of somebody; and whether scan and driver both see nobody foreign now."""
-        found = tuple(sightings(record, self._census))
+        told = _told(record)
+        if told is not None and self._nobody.get(told[0]) == told[1]:
+            self._settle(record, ())  # word for word what has already been found to be nobody foreign
+            return
         for gpu in _gpus_of(record):
             if gpu not in self._gpus:
                 raise Rejected(Flaw.RECORD, where, f"speaks of GPU {gpu}, which is not booked there")
+        found = tuple(sightings(record, self._census))
         self._sightings += found
-        against = held_against(found) if found else ()
+        if told is not None and not found:
+            self._nobody[told[0]] = told[1]
+        self._settle(record, held_against(found))
+
+    def _settle(self, record: AnyRecord, against: tuple[Sighting, ...]) -> None:
+        """Note who was seen, and by what clean look a GPU is clean again."""
         if isinstance(record, records.Scan):
             self._firsts.setdefault("scan", against)
             for gpu, looks in self._looks.items():
@@ -184,6 +195,13 @@ class _Looks:
         if self._soiled_ns is not None and self._scan_clean and self._driver_clean:
             self._spans.append((self._soiled_ns, at_ns))
             self._soiled_ns = None
+
+
+def _told(record: AnyRecord) -> tuple[str, object] | None:
+    """Of a look that is repeated all the time: which one it is, and whom it found."""
+    if isinstance(record, records.Driver):
+        return (record.gpu, (record.rows, record.busy))
+    return ("", record.holding) if isinstance(record, records.Scan) else None
 
 
 def _gpus_of(record: AnyRecord) -> Iterator[str]:
