@@ -16,9 +16,10 @@ from typing import Self
 
 from agent.errors import InvalidSetting
 from agent.gate import bpf, cgroups, mounts, objects
+from agent.gate.device import DeviceRange
 from agent.gate.event import CGROUP, COUNTERS, IDENTITY, SETTINGS, TALLY, Counter, Event, Mode, Opening, Settings, Tally
 from agent.gate.objects import LISTED, Design, Objects
-from agent.gate.program import MAX_LEVEL, DeviceRange
+from agent.gate.program import MAX_LEVEL
 from agent.gate.ring import Ring
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -199,7 +200,7 @@ class Gate:
         if detach:
             bpf.detach(self._objects.link)
             if self._folder:
-                objects.unpin(self._folder)
+                objects.remove(self._folder)
         self._opened.close()
 
     def _set(self, settings: Settings) -> None:

@@ -21,8 +21,9 @@ from agent.errors import GateBusy, GateMismatch, GateUnavailable
 from agent.gate import bpf
 from agent.gate.asm import encode
 from agent.gate.bpf import MapType
+from agent.gate.device import DeviceRange
 from agent.gate.event import CGROUP, COUNTERS, HOLD, IDENTITY, LAYOUT, SETTINGS, TALLY
-from agent.gate.program import DeviceRange, Helper, Maps, build
+from agent.gate.program import Helper, Maps, build
 
 LISTED_MAX = 4096
 HELD_MAX = 4096
@@ -126,6 +127,12 @@ def unpin(folder: Path) -> None:
     """Remove the pins, the link first."""
     for name in (LINK, *Maps.NAMES):
         (folder / name).unlink(missing_ok=True)
+
+
+def remove(folder: Path) -> None:
+    """Remove the pins and their directory."""
+    unpin(folder)
+    folder.rmdir()
 
 
 def _create_maps(design: Design, made: contextlib.ExitStack) -> Maps:

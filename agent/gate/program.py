@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from agent.errors import InvalidSetting
 from agent.gate.asm import Arithmetic, Assembler, Condition, Instruction, Operand, Register, Size
+from agent.gate.device import DeviceRange
 from agent.gate.event import COMM_BYTES, EVENT, HOLD, TALLY, Access, At, Counter, Flag, Mode, Setting, Verdict
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = Register
@@ -28,7 +28,6 @@ WORD, DOUBLE = Size.WORD, Size.DOUBLE
 MAX_LEVEL = 16
 
 CHARACTER_DEVICE = 2  # BPF_DEVCG_DEV_CHAR
-MAX_MAJOR, MAX_MINOR = (1 << 12) - 1, (1 << 20) - 1  # MINORBITS, include/linux/kdev_t.h
 NO_EXIST = 1  # BPF_NOEXIST
 
 # The frame: the event, built where the verifier can follow, and below it a scratch for keys and values.
@@ -52,30 +51,6 @@ class Helper(enum.IntEnum):
     RINGBUF_RESERVE = 131
     RINGBUF_SUBMIT = 132
     GET_RETVAL = 186
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
-class DeviceRange:
-    """Character devices of one major number, from `first` to `last` minor, both included."""
-
-    major: int
-    first: int = 0
-    last: int = MAX_MINOR
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.major <= MAX_MAJOR and 0 <= self.first <= self.last <= MAX_MINOR):
-            raise InvalidSetting(
-                f"device {self}: expected a major up to {MAX_MAJOR} and minors up to {MAX_MINOR}, the smaller first",
-                next_step="see the numbers with ls -l /dev/nvidia* and in /proc/devices",
-            )
-
-    def __contains__(self, number: tuple[int, int]) -> bool:
-        return number[0] == self.major and self.first <= number[1] <= self.last
-
-    def __str__(self) -> str:
-        if (self.first, self.last) == (0, MAX_MINOR):
-            return f"{self.major}:*"
-        return f"{self.major}:{self.first}" + (f"-{self.major}:{self.last}" if self.last > self.first else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,202 @@
+"""Confirms by hold: an opener that is not listed stands still while we look whether it has the device.
+
+In OBSERVE the gate's program sends SIGSTOP from inside the opening, which takes effect when the opener leaves the
+kernel: it has its descriptor by then, and has not executed one instruction with it. Where the kernel lets the program
+send no signals, and for a thread whose stop was undone by another's SIGCONT, we send SIGSTOP when the event arrives;
+who closes faster than that is seen as an attempt.
+
+Whoever stands is written down in a map of the kernel before he is stopped. A watchdog, a process of its own
+(`agent.gate.watchdog`), continues those who stand for too long, and all if we die. The program holds nobody once we
+have not renewed for ARMED_NS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from agent.errors import GateUnavailable
+from agent.gate import bpf, proc
+from agent.gate.device import DeviceRange
+from agent.gate.event import HOLD, HOLD_KEY, Access, Event, Verdict
+from agent.gate.gate import Gate, now_ns
+
+LIMIT_NS = 1_000_000_000
+ARMED_NS = 2_000_000_000
+PACKAGES = Path(__file__).parents[2]
+
+
+class Strength(enum.StrEnum):
+    """What an observation is worth."""
+
+    ATTEMPT = "attempt"  # it asked the kernel, and has nothing
+    OPEN = "open"  # it has a descriptor or a mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What was seen of an opener while it stood; `stood` is false if it would not stand, or was gone."""
+
+    event: Event
+    strength: Strength
+    descriptors: tuple[int, ...]
+    mappings: tuple[int, ...]
+    stood: bool
+    held_ns: int
+
+
+@dataclass(slots=True)
+class _Stander:
+    """A process that stands, or is about to, for these events."""
+
+    pid: int
+    pidfd: int
+    deadline_ns: int
+    events: list[Event] = field(default_factory=list)
+
+    def stands(self) -> bool:
+        return all(proc.stands(self.pid, event.tid) for event in self.events)
+
+
+def to_be_confirmed(event: Event) -> bool:
+    """Whether an event leaves open what became of it: let through, not listed, more than a mknod."""
+    return event.opening.verdict is Verdict.OBSERVED and bool(event.opening.access & (Access.READ | Access.WRITE))
+
+
+class Holder:
+    """Confirms the events of one gate. Give it events with `take`, and call `step` until it has answered all."""
+
+    def __init__(self, gate: Gate, devices: tuple[DeviceRange, ...], *, limit_ns: int = LIMIT_NS) -> None:
+        if not proc.in_initial_namespace():
+            raise GateUnavailable(
+                "hold: expected the initial pid namespace, found another: events' pids cannot be followed",
+                next_step="run the agent on the host itself, or use deny, which needs no confirmation",
+            )
+        self._gate = gate
+        self._devices = devices
+        self._limit_ns = limit_ns
+        self._standing: dict[int, _Stander] = {}
+        self._watchdog = self._start_watchdog()
+        self.arm()
+
+    def __enter__(self) -> Self:
+        """Return self; leaving the block lets everybody go on."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def pending(self) -> bool:
+        """Whether somebody stands: `step` is then to be called soon."""
+        return bool(self._standing)
+
+    @property
+    def watchdog_pid(self) -> int:
+        """The watchdog's process."""
+        return self._watchdog.pid
+
+    def arm(self) -> None:
+        """Let the program hold for ARMED_NS more; call it every second. It is never armed without a watchdog."""
+        if self._watchdog.poll() is not None:
+            self._watchdog = self._start_watchdog()
+        self._gate.hold_until(now_ns() + ARMED_NS)
+
+    def take(self, event: Event) -> None:
+        """Take an event that is `to_be_confirmed`, and stop its opener if it does not stand already."""
+        stander = self._standing.get(event.opening.pid) or self._stop(event)
+        stander.events.append(event)
+
+    def step(self) -> Iterator[Confirmation]:
+        """Look at those who stand by now, let them go on, and give what was seen. Never waits."""
+        for stander in list(self._standing.values()):
+            stood = stander.stands()
+            if stood or now_ns() >= stander.deadline_ns:
+                yield from self._finish(stander, stood=stood)
+
+    def close(self) -> None:
+        """Hold nobody any more, let all go on, and end the watchdog."""
+        self._gate.hold_until(0)
+        for key in set(bpf.keys(self._gate.held_fd, HOLD_KEY.size)):
+            release(self._gate.held_fd, key)
+        for stander in self._standing.values():
+            os.close(stander.pidfd)
+        self._standing.clear()
+        self._watchdog.kill()
+        self._watchdog.wait()
+
+    def _stop(self, event: Event) -> _Stander:
+        """Write the hold down, then stop the process; a second SIGSTOP to one that stands changes nothing."""
+        pid = event.opening.pid
+        stander = _Stander(pid=pid, pidfd=_open_process(pid, event.at_ns), deadline_ns=now_ns() + self._limit_ns)
+        if stander.pidfd >= 0:
+            bpf.update(self._gate.held_fd, HOLD_KEY.pack(event.sequence), HOLD.pack(now_ns(), pid))
+            _send(stander.pidfd, signal.SIGSTOP)
+        self._standing[pid] = stander
+        return stander
+
+    def _finish(self, stander: _Stander, *, stood: bool) -> Iterator[Confirmation]:
+        alive = stander.pidfd >= 0
+        found = proc.descriptors(stander.pid, self._devices) if alive else ()
+        mapped = proc.mappings(stander.pid, self._devices) if alive else ()
+        del self._standing[stander.pid]
+        if alive:
+            _send(stander.pidfd, signal.SIGCONT)
+            os.close(stander.pidfd)
+        for event in stander.events:
+            bpf.delete(self._gate.held_fd, HOLD_KEY.pack(event.sequence))
+            yield Confirmation(
+                event=event,
+                strength=Strength.OPEN if found or mapped else Strength.ATTEMPT,
+                descriptors=found,
+                mappings=mapped,
+                stood=stood and alive,
+                held_ns=now_ns() - event.at_ns,
+            )
+
+    def _start_watchdog(self) -> subprocess.Popen[bytes]:
+        numbers = (os.getpid(), self._gate.held_fd, self._limit_ns, ARMED_NS)
+        return subprocess.Popen(
+            [sys.executable, "-m", "agent.gate.watchdog", *map(str, numbers)],
+            pass_fds=(self._gate.held_fd,),
+            env={**os.environ, "PYTHONPATH": str(PACKAGES)},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def release(held: int, key: bytes) -> None:
+    """Let one go on who stands by the kernel's list, and take the hold off the list."""
+    if value := bpf.lookup(held, key, HOLD.size):
+        at_ns, pid = HOLD.unpack(value)
+        if (pidfd := _open_process(pid, at_ns)) >= 0:
+            _send(pidfd, signal.SIGCONT)
+            os.close(pidfd)
+        bpf.delete(held, key)
+
+
+def _open_process(pid: int, at_ns: int) -> int:
+    """Give a pidfd of the process that had this number at that time, or -1 if it is gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
+    started_ns = proc.started_ns(pid)
+    if started_ns is None or started_ns > at_ns:
+        os.close(pidfd)
+        return -1
+    return pidfd
+
+
+def _send(pidfd: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it is gone: nobody is left to stop or continue
+        signal.pidfd_send_signal(pidfd, number)

@@ -1,0 +1,53 @@
+"""The watchdog of holds: lets go on whoever stands for too long, and everybody when the agent is gone.
+
+It is a process of its own that does nothing else, started by `agent.gate.hold` with the map of holds as its only
+belonging. Signals that stop a whole unit do not end it: it ends after its agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+
+from agent.gate import bpf
+from agent.gate.event import HOLD, HOLD_KEY
+from agent.gate.gate import now_ns
+from agent.gate.hold import release
+
+LOOK_MS = 250
+LOOK_OFTEN_MS = 20
+
+
+def watch(agent: int, held: int, limit_ns: int, armed_ns: int) -> None:
+    """Watch over the holds of an agent, given by pid, until it is gone and its program can hold nobody any more."""
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(agent)
+        while os.getppid() == agent and not _ended(pidfd, LOOK_MS):
+            _release_older(held, now_ns() - limit_ns)
+    end_ns = now_ns() + armed_ns
+    while now_ns() < end_ns:
+        _release_older(held, now_ns())
+        select.poll().poll(LOOK_OFTEN_MS)
+    _release_older(held, now_ns())
+
+
+def _ended(pidfd: int, timeout_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(timeout_ms))
+
+
+def _release_older(held: int, than_ns: int) -> None:
+    for key in set(bpf.keys(held, HOLD_KEY.size)):
+        value = bpf.lookup(held, key, HOLD.size)
+        if value and HOLD.unpack(value)[0] <= than_ns:
+            release(held, key)
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    watch(*map(int, sys.argv[1:]))
