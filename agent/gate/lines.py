@@ -10,6 +10,8 @@ from agent.gate.event import Counter, Event, Tally
 from agent.gate.gate import Health
 from agent.gate.hold import Confirmation
 
+VERSION = 1
+
 Value = str | int | bool | list[int] | dict[str, int] | None
 
 
@@ -17,6 +19,7 @@ def opening(event: Event, path: Path | None, wall_ns: int) -> dict[str, Value]:
     """Describe an event; `wall_ns` is its time by the wall clock, `at_ns` by CLOCK_BOOTTIME."""
     it = event.opening
     return {
+        "v": VERSION,
         "event": "opening",
         "time": _utc(wall_ns),
         "at_ns": event.at_ns,
@@ -40,6 +43,7 @@ def opening(event: Event, path: Path | None, wall_ns: int) -> dict[str, Value]:
 def confirmation(seen: Confirmation) -> dict[str, Value]:
     """Describe what was seen of a held opener; `sequence` is that of its opening."""
     return {
+        "v": VERSION,
         "event": "confirmation",
         "sequence": seen.event.sequence,
         "strength": seen.strength.value,
@@ -54,6 +58,7 @@ def confirmation(seen: Confirmation) -> dict[str, Value]:
 def summary(health: Health, tallies: list[Tally]) -> dict[str, Value]:
     """Describe a whole watch."""
     return {
+        "v": VERSION,
         "event": "summary",
         "attached": health.attached,
         "link_id": health.link_id,
