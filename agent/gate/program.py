@@ -178,6 +178,7 @@ class _Program(Assembler):
         self._put(DOUBLE, At.OPENINGS, R1)
         self.jump_if(Condition.NOT_EQUAL, R6, 0, "tallied")
         self.load(DOUBLE, R2, R7, 8)
+        self.jump_if(Condition.EQUAL, R2, 0, "tallied")  # none was told yet, or the last was lost
         self.move(R3, R8)
         self.compute(Arithmetic.SUBTRACT, R3, R2)
         self._get_setting(R1, Setting.MERGE_NS)

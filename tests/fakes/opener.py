@@ -102,6 +102,17 @@ def thread(node: str) -> None:
     say(left=mine(node))
 
 
+def threads(node: str, count: str) -> None:
+    """Open in many threads at once."""
+    got: list[int] = []
+    others = [threading.Thread(target=lambda: got.append(attempt(node))) for _ in range(int(count))]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join()
+    say(opened=sum(one >= 0 for one in got))
+
+
 def sibling(node: str) -> None:
     """Let a process open that shares our table of descriptors, and see what it leaves us."""
     child = _libc_with_gil.syscall(SYS_CLONE, CLONE_FILES | SIGCHLD, 0, 0, 0, 0)
@@ -161,7 +172,7 @@ def _mount(source: str, target: str, flags: int) -> None:
 
 
 WAYS: dict[str, Callable[..., None]] = {
-    way.__name__: way for way in (once, keep, close, access, forks, flood, thread, sibling, alias, bind, uring)
+    way.__name__: way for way in (once, keep, close, access, forks, flood, thread, threads, sibling, alias, bind, uring)
 }
 
 if __name__ == "__main__":
