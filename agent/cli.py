@@ -72,11 +72,12 @@ def _gate(arguments: argparse.Namespace) -> int:
         gate = Gate.open(watch.config)
         stack.callback(gate.close, detach=True)
         holder = stack.enter_context(Holder(gate, watch.config.devices)) if watch.hold else None
+        watch.say(lines.standing(gate.health(), adopted=gate.adopted))
         while not ended and now_ns() < watch.end_ns:
             _turn(watch, gate, holder)
         _turn(watch, gate, holder)
         health = gate.health()
-        watch.say(lines.summary(health, list(gate.tallies())))
+        watch.say(lines.summary(health))
     if health.counters[Counter.LOST] or not health.attached:
         return COULD_NOT_TELL
     return INTERRUPTED if ended else 0
@@ -114,7 +115,7 @@ class _Watch:
         return cls(config=config, end_ns=end_ns, hold=arguments.hold, json=arguments.json)
 
     def say(self, described: Mapping[str, lines.Value]) -> None:
-        print(json.dumps(described) if self.json else lines.line(described), flush=True)
+        print(json.dumps(described) if self.json else lines.text(described), flush=True)
 
 
 def _turn(watch: _Watch, gate: Gate, holder: Holder | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -241,7 +242,7 @@ def _place(cgroup: Path | None, root: Path) -> Path:
 
 
 def _folder(name: str) -> Path:
-    if not name.replace("-", "").replace("_", "").isalnum():
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise InvalidSetting(f"gate {name!r}: expected a name of letters, digits, - and _")
     return mounts.bpf_root() / PINS / name
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.gate.event import Counter, Event, Tally
+from agent.gate.event import Counter, Event
 from agent.gate.gate import Health
 from agent.gate.hold import Confirmation
 
@@ -55,40 +55,58 @@ def confirmation(seen: Confirmation) -> dict[str, Value]:
     }
 
 
-def summary(health: Health, tallies: list[Tally]) -> dict[str, Value]:
+def standing(health: Health, *, adopted: bool) -> dict[str, Value]:
+    """Describe a gate that stands; what it sees comes after this line."""
+    return {**_state("standing", health), "adopted": adopted, "allowed": health.allowed}
+
+
+def summary(health: Health) -> dict[str, Value]:
     """Describe a whole watch."""
-    return {
-        "v": VERSION,
-        "event": "summary",
-        "attached": health.attached,
-        "link_id": health.link_id,
-        "program_id": health.program_id,
-        "boot_id": health.boot_id,
-        "lost": health.counters[Counter.LOST],
-        "counters": {counter.name.lower(): count for counter, count in health.counters.items()},
-        "most_openings": max((tally.openings for tally in tallies), default=0),
-    }
+    counters = {counter.name.lower(): count for counter, count in health.counters.items()}
+    return {**_state("summary", health), "lost": health.counters[Counter.LOST], "counters": counters}
 
 
-def line(of: Mapping[str, Value]) -> str:
+def text(described: Mapping[str, Value]) -> str:
     """Give the line for people. What others chose, such as a comm, is escaped: it goes to a terminal."""
-    match of["event"]:
-        case "opening":
-            again = f" ×{of['openings']}" if of["openings"] != 1 else ""
-            who = f"pid {of['pid']} ({escaped(str(of['comm']))}) uid {of['uid']}"
-            where = escaped(str(of["cgroup"])) if of["cgroup"] else f"group {of['cgroup_id']}, gone"
-            return f"{of['time']}  {of['verdict']:<8}  {of['device']} {of['access']:<3}  {who} in {where}{again}"
-        case "confirmation":
-            return f"  └ #{of['sequence']} pid {of['pid']}: {of['strength']}, descriptors {of['descriptors']}"
+    match described:
+        case {"event": "opening", "cgroup": group, "comm": comm, "openings": openings}:
+            again = f" ×{openings}" if openings != 1 else ""
+            where = escaped(str(group)) if group else f"group {described['cgroup_id']}, gone"
+            who = f"pid {described['pid']} ({escaped(str(comm))}) uid {described['uid']} in {where}"
+            what = f"{described['verdict']:<8}  {described['device']} {described['access']:<3}"
+            return f"{described['time']}  {what}  {who}{again}"
+        case {"event": "confirmation", "strength": strength}:
+            found = f"descriptors {described['descriptors']}, mappings {described['mappings']}"
+            return f"  pid {described['pid']}, event {described['sequence']}: {strength}, {found}"
+        case {"event": "summary", "counters": dict(counters)}:
+            counts = ", ".join(f"{name} {count}" for name, count in counters.items() if count or name == "lost")
+            return f"{_standing(described)}; {counts}"
         case _:
-            counters = of["counters"]
-            counts = ", ".join(f"{name} {count}" for name, count in counters.items()) if counters else ""  # type: ignore[union-attr]
-            return f"lost {of['lost']}; {'attached' if of['attached'] else 'NOT ATTACHED'}; {counts}"
+            return _standing(described)
 
 
 def escaped(text: str) -> str:
     """Give text in which nothing steers a terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _state(event: str, health: Health) -> dict[str, Value]:
+    return {
+        "v": VERSION,
+        "event": event,
+        "attached": health.attached,
+        "mode": health.settings.mode.name.lower(),
+        "link_id": health.link_id,
+        "program_id": health.program_id,
+        "program_tag": health.program_tag,
+        "boot_id": health.boot_id,
+    }
+
+
+def _standing(described: Mapping[str, Value]) -> str:
+    stands = "stands" if described["attached"] else "HAS BEEN TAKEN OFF"
+    ids = f"link {described['link_id']}, program {described['program_id']} {described['program_tag']}"
+    return f"gate {stands}: {described['mode']}, {ids}" + (", taken over" if described.get("adopted") else "")
 
 
 def _utc(wall_ns: int) -> str:

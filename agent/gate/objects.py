@@ -156,7 +156,7 @@ def _load(design: Design, maps: Maps) -> tuple[int, bool]:
     try:
         return _load_one(design, maps, signals=True), True
     except bpf.ProgramRefused as refusal:
-        if _missing_helper(refusal.log) is not Helper.SEND_SIGNAL:
+        if missing_helper(refusal.log) is not Helper.SEND_SIGNAL:
             raise
     return _load_one(design, maps, signals=False), False
 
@@ -165,7 +165,7 @@ def _load_one(design: Design, maps: Maps, *, signals: bool) -> int:
     return bpf.load_program(encode(build(design.devices, maps, signals=signals)), design.name(signals=signals))
 
 
-def _missing_helper(log: str) -> Helper | None:
+def missing_helper(log: str) -> Helper | None:
     """Read which helper the verifier did not grant: `... func bpf_send_signal#109`, check_helper_call."""
     found = re.search(r"(?:unknown func|cannot use helper) \w+#(\d+)", log)
     return next((helper for helper in Helper if found and helper == int(found[1])), None)
@@ -196,13 +196,14 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except bpf.ProgramRefused as refusal:
-        raise _lacks(refusal) from refusal
+        raise lacks(refusal) from refusal
     except OSError as error:
         raise GateUnavailable(f"gate: {error.strerror}", next_step=_NEXT_STEPS.get(error.errno or 0, "")) from error
 
 
-def _lacks(refusal: bpf.ProgramRefused) -> GateUnavailable:
-    helper = _missing_helper(refusal.log)
+def lacks(refusal: bpf.ProgramRefused) -> GateUnavailable:
+    """Say what the kernel lacks that refused the program."""
+    helper = missing_helper(refusal.log)
     if helper is None:
         return GateUnavailable(f"gate: the kernel's verifier refused the program: {refusal}")
     return GateUnavailable(

@@ -45,9 +45,12 @@ class Opener:
 
     def end(self) -> int:
         """Let it end, and give its exit code."""
-        out, _ = self.process.communicate("", timeout=LIMIT_SECONDS)
-        self.said += map(json.loads, out.splitlines())
-        return self.process.returncode
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.said += map(json.loads, self.process.stdout)  # not communicate(): it skips what hear() has read ahead
+        self.process.stdout.close()
+        return self.process.wait(LIMIT_SECONDS)
 
 
 class Place:
@@ -104,7 +107,10 @@ class Place:
         (self.cgroup / "cgroup.kill").write_text("1")
         for process in self._running:
             process.kill()
-            process.communicate()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
         until(lambda: "populated 0" in (self.cgroup / "cgroup.events").read_text(), "an empty group")
         for folder in sorted(self.cgroup.rglob("*/"), reverse=True):
             if folder.is_dir():

@@ -1,4 +1,4 @@
-"""Confirmation by hold: who keeps the device is OPEN, who has nothing is ATTEMPT, and everybody goes on, whatever dies."""
+"""Confirmation by hold: who has the device is OPEN, who has nothing is ATTEMPT; all go on, whoever dies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from agent.errors import GateUnavailable
 from agent.gate import proc
-from agent.gate.event import Counter, Flag, Mode
+from agent.gate.event import Counter, Flag
 from agent.gate.gate import Gate
 from agent.gate.hold import Confirmation, Holder, Strength, to_be_confirmed
 from tests.fakes.gates import CONSOLES, Opener, Place
@@ -205,7 +205,6 @@ def test_allowed_openers_are_never_held(place: Place) -> None:
         (event,) = gate.events()
         assert event.flags == Flag(0)
         assert not to_be_confirmed(event)
-        gate.set_mode(Mode.OBSERVE)
 
 
 # A limit beyond the test's patience: whoever goes on does so since the agent died.
