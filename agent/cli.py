@@ -26,7 +26,6 @@ INTERRUPTED = 130
 
 LEASE_STEP_NS = 10_000_000_000
 TURN_SECONDS = 0.5
-PENDING_SECONDS = 0.0005
 
 EPILOG = """\
 exit codes: 0 watched to the end; 2 usage; 3 could not tell: events were lost, or the gate was taken off; \
@@ -125,7 +124,7 @@ def _turn(watch: _Watch, gate: Gate, holder: Holder | None) -> None:
     if holder:
         holder.arm()
     left = max(0.0, (watch.end_ns - now_ns()) / 1e9)
-    gate.wait(min(left, PENDING_SECONDS if holder and holder.pending else TURN_SECONDS))
+    gate.wait(min(left, TURN_SECONDS, holder.pause_seconds if holder else TURN_SECONDS))
     for event in gate.events():
         watch.say(lines.opening(event, gate.path_of(event.opening.cgroup_id), event.at_ns + _wall_minus_boot_ns()))
         if holder and to_be_confirmed(event):

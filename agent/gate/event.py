@@ -20,7 +20,7 @@ FOREVER_NS = (1 << 64) - 1
 IDENTITY = struct.Struct("<QIIIIIIII")
 EVENT = struct.Struct("<QIIIIIIII QQQQ II 16s")
 TALLY = struct.Struct("<QQ")
-HOLD = struct.Struct("<QQ")  # since when, which process; the key is the event's sequence number
+HOLD = struct.Struct("<QII")  # since when, which process, which thread; the key is the event's sequence number
 HOLD_KEY = struct.Struct("<Q")
 CGROUP = struct.Struct("<Q")
 

@@ -5,15 +5,19 @@ kernel: it has its descriptor by then, and has not executed one instruction with
 send no signals, and for a thread whose stop was undone by another's SIGCONT, we send SIGSTOP when the event arrives;
 who closes faster than that is seen as an attempt.
 
-Whoever stands is written down in a map of the kernel before he is stopped. A watchdog, a process of its own
+Whoever is to stand is written down in a map of the kernel before he is stopped. A watchdog, a process of its own
 (`agent.gate.watchdog`), continues those who stand for too long, and all if we die. The program holds nobody once we
 have not renewed for ARMED_NS.
+
+An accomplice that sends SIGCONT, or a tracer, can undo a hold; then an opening that was closed meanwhile is seen as an
+attempt. It is never unseen: the event was in the ring before.
 """
 
 from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import os
 import signal
 import subprocess
@@ -29,7 +33,9 @@ from agent.gate.device import DeviceRange
 from agent.gate.event import HOLD, HOLD_KEY, Access, Event, Verdict
 from agent.gate.gate import Gate, now_ns
 
-LIMIT_NS = 1_000_000_000
+LIMIT_NS = 1_000_000_000  # of standing
+PATIENCE_NS = 10_000_000_000  # of waiting until somebody stands: a driver's first opening may take seconds
+FRESH_NS = 20_000_000
 ARMED_NS = 2_000_000_000
 PACKAGES = Path(__file__).parents[2]
 
@@ -59,7 +65,7 @@ class _Stander:
 
     pid: int
     pidfd: int
-    deadline_ns: int
+    since_ns: int
     events: list[Event] = field(default_factory=list)
 
     def stands(self) -> bool:
@@ -97,8 +103,16 @@ class Holder:
 
     @property
     def pending(self) -> bool:
-        """Whether somebody stands: `step` is then to be called soon."""
+        """Whether somebody is not yet answered for."""
         return bool(self._standing)
+
+    @property
+    def pause_seconds(self) -> float:
+        """How soon to call `step` again: at once for who was stopped just now, later for who is slow to stand."""
+        newest_ns = max((stander.since_ns for stander in self._standing.values()), default=0)
+        if not newest_ns:
+            return 1.0
+        return 0.0005 if now_ns() - newest_ns < FRESH_NS else 0.02
 
     @property
     def watchdog_pid(self) -> int:
@@ -120,7 +134,7 @@ class Holder:
         """Look at those who stand by now, let them go on, and give what was seen. Never waits."""
         for stander in list(self._standing.values()):
             stood = stander.stands()
-            if stood or now_ns() >= stander.deadline_ns:
+            if stood or now_ns() >= stander.since_ns + PATIENCE_NS:
                 yield from self._finish(stander, stood=stood)
 
     def close(self) -> None:
@@ -137,12 +151,25 @@ class Holder:
     def _stop(self, event: Event) -> _Stander:
         """Write the hold down, then stop the process; a second SIGSTOP to one that stands changes nothing."""
         pid = event.opening.pid
-        stander = _Stander(pid=pid, pidfd=_open_process(pid, event.at_ns), deadline_ns=now_ns() + self._limit_ns)
+        stander = _Stander(pid=pid, pidfd=_open_process(pid, event.at_ns), since_ns=now_ns())
         if stander.pidfd >= 0:
-            bpf.update(self._gate.held_fd, HOLD_KEY.pack(event.sequence), HOLD.pack(now_ns(), pid))
-            _send(stander.pidfd, signal.SIGSTOP)
+            if self._note(event):
+                _send(stander.pidfd, signal.SIGSTOP)
+            else:  # nobody would let it go on if we died: look at once, as it is
+                stander.since_ns -= PATIENCE_NS
         self._standing[pid] = stander
         return stander
+
+    def _note(self, event: Event) -> bool:
+        """Write a hold down, over the kernel's own note if there is one; false if the table is full."""
+        hold = HOLD.pack(event.at_ns, event.opening.pid, event.tid)
+        try:
+            bpf.update(self._gate.held_fd, HOLD_KEY.pack(event.sequence), hold)
+        except OSError as error:
+            if error.errno != errno.E2BIG:
+                raise
+            return False
+        return True
 
     def _finish(self, stander: _Stander, *, stood: bool) -> Iterator[Confirmation]:
         alive = stander.pidfd >= 0
@@ -177,7 +204,7 @@ class Holder:
 def release(held: int, key: bytes) -> None:
     """Let one go on who stands by the kernel's list, and take the hold off the list."""
     if value := bpf.lookup(held, key, HOLD.size):
-        at_ns, pid = HOLD.unpack(value)
+        at_ns, pid, _ = HOLD.unpack(value)
         if (pidfd := _open_process(pid, at_ns)) >= 0:
             _send(pidfd, signal.SIGCONT)
             os.close(pidfd)

@@ -208,7 +208,7 @@ def lacks(refusal: bpf.ProgramRefused) -> GateUnavailable:
         return GateUnavailable(f"gate: the kernel's verifier refused the program: {refusal}")
     return GateUnavailable(
         f"gate: expected the kernel to grant {helper.name} to programs of cgroup devices, found it does not",
-        next_step="a kernel of 6.10 or newer does; there is no way around for older ones here",
+        next_step="take a newer kernel: the opener's pid needs 6.10 at least; known to run on 6.18",
     )
 
 

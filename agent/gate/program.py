@@ -267,9 +267,10 @@ class _Program(Assembler):
         The signal takes effect when the task leaves the kernel: the opening ends first, and the descriptor is there.
         """
         self.jump_if(Condition.EQUAL, R6, 0, "held")
-        self._get(WORD, R1, At.TGID)
         self.store(DOUBLE, R10, FRAME_SCRATCH, R8)
-        self.store(DOUBLE, R10, FRAME_SCRATCH + 8, R1)
+        for offset, field in ((8, At.TGID), (12, At.TID)):
+            self._get(WORD, R1, field)
+            self.store(WORD, R10, FRAME_SCRATCH + offset, R1)
         key = FRAME_EVENT + At.SEQUENCE
         self._call_map(Helper.MAP_UPDATE, self._maps.held, key=key, value=FRAME_SCRATCH, flags=NO_EXIST)
         self.jump_if(Condition.NOT_EQUAL, R0, 0, "unheld")

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.gate import mounts, objects
 from agent.gate.device import DeviceRange
 from agent.gate.event import Event, Mode, Settings
-from agent.gate.gate import Gate, GateConfig, now_ns
+from agent.gate.gate import PINS, Gate, GateConfig, now_ns
 from tests.fakes.wait import until
 
 OPENER = Path(__file__).with_name("opener.py")
@@ -104,6 +105,9 @@ class Place:
         return path
 
     def close(self) -> None:
+        """Remove what is left: processes, pins of the group's name, groups."""
+        if (pins := mounts.bpf_root() / PINS / self.cgroup.name).exists():
+            objects.remove(pins)
         (self.cgroup / "cgroup.kill").write_text("1")
         for process in self._running:
             process.kill()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from agent.errors import GateUnavailable
-from agent.gate import proc
-from agent.gate.event import Counter, Flag
-from agent.gate.gate import Gate
+from agent.gate import bpf, proc, watchdog
+from agent.gate.event import HOLD, HOLD_KEY, Counter, Flag
+from agent.gate.gate import Gate, now_ns
 from agent.gate.hold import Confirmation, Holder, Strength, to_be_confirmed
+from agent.gate.objects import HELD_MAX
 from tests.fakes.gates import CONSOLES, Opener, Place
 from tests.fakes.wait import alive, until
 
@@ -35,7 +38,7 @@ def holding(place: Place) -> Iterator[tuple[Gate, Holder]]:
 
 def turn(gate: Gate, holder: Holder, seen: list[Confirmation]) -> None:
     holder.arm()
-    gate.wait(0.0005 if holder.pending else 0.05)
+    gate.wait(min(0.05, holder.pause_seconds))
     for event in filter(to_be_confirmed, gate.events()):
         holder.take(event)
     seen += holder.step()
@@ -161,6 +164,34 @@ def test_who_stands_for_too_long_is_let_go_by_the_watchdog(place: Place) -> None
         opener = place.start("keep")
         assert gate.wait(60)
         assert opener.hear()["got"] >= 0  # nobody took the event
+
+
+def test_who_does_not_stand_yet_is_left_to_its_opening(place: Place) -> None:
+    with place.gate() as gate:
+        opener = place.start("keep")
+        opener.hear()
+        key = HOLD_KEY.pack(1)
+        bpf.update(gate.held_fd, key, HOLD.pack(now_ns(), opener.pid, opener.pid))
+        assert watchdog.release_overdue(gate.held_fd, {}, limit_ns=5, at_ns=100) == {}
+        opener.process.send_signal(signal.SIGSTOP)
+        until(lambda: stopped(opener), "the opener stands")
+        assert watchdog.release_overdue(gate.held_fd, {}, limit_ns=5, at_ns=200) == {key: 200}
+        assert watchdog.release_overdue(gate.held_fd, {key: 200}, limit_ns=5, at_ns=204) == {key: 200}
+        assert stopped(opener)
+        watchdog.release_overdue(gate.held_fd, {key: 200}, limit_ns=5, at_ns=205)
+        until(lambda: not stopped(opener), "the opener goes on")
+        assert list(bpf.keys(gate.held_fd, HOLD_KEY.size)) == []
+
+
+def test_nobody_is_stopped_whom_the_watchdog_would_not_know_of(place: Place) -> None:
+    with holding(place) as (gate, holder):
+        for number in range(HELD_MAX):
+            bpf.update(gate.held_fd, HOLD_KEY.pack(1 << 63 | number), HOLD.pack(0, os.getpid(), os.getpid() + 1))
+        opener = place.start("keep")
+        opener.hear()
+        (seen,) = confirm(gate, holder, 1)
+        assert gate.counters()[Counter.UNHELD] == 1
+    assert (seen.event.flags, seen.strength, seen.stood) == (Flag(0), Strength.OPEN, False)
 
 
 def test_a_watchdog_that_was_killed_is_started_anew(place: Place) -> None:

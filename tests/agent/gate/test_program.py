@@ -123,7 +123,7 @@ def test_who_is_held_is_written_down_told_and_stopped(world: World, access: Acce
         )  # an opening of a moment before does not merge one that is to be held
     Machine(PROGRAM, world).run(access, CHARACTER, 7, 2)
     assert world.signals == ([signal.SIGSTOP] if held else [])
-    assert world.held == ({0: HOLD.pack(world.now_ns, 100)} if held else {})
+    assert world.held == ({0: HOLD.pack(world.now_ns, 100, 101)} if held else {})
     assert [Event.decode(raw).flags for raw in world.events] in ([], [Flag.HELD if held else Flag(0)])
     assert counted(world).get(Counter.HELD, 0) == held
     assert counted(world).get(Counter.UNHELD, 0) == (wanted and not held)
