@@ -120,10 +120,13 @@ def delete(fd: int, key: bytes) -> bool:
 
 
 def keys(fd: int, key_bytes: int) -> Iterator[bytes]:
-    """Give a hash map's keys; one that goes meanwhile starts the kernel anew, so a key may come twice."""
+    """Give a hash map's keys. After one that went meanwhile the kernel begins anew: a key may come twice, or be missed.
+
+    Under a flood of changes that could go on for ever; so it ends after as many as the map has room for.
+    """
     at: bytes | None = None
     following = ctypes.create_string_buffer(key_bytes)
-    while True:
+    for _ in range(map_info(fd).entries):
         try:
             _bpf_element(_Command.MAP_GET_NEXT_KEY, fd, at, following)
         except FileNotFoundError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from agent.errors import InvalidSetting
+from agent.errors import GateMismatch, InvalidSetting
 from agent.gate import bpf, cgroups, mounts, objects
 from agent.gate.device import DeviceRange
 from agent.gate.event import CGROUP, COUNTERS, IDENTITY, SETTINGS, TALLY, Counter, Event, Mode, Opening, Settings, Tally
@@ -115,11 +115,6 @@ class Gate:
         """The map of those who are held, for `agent.gate.hold`."""
         return self._objects.maps.held
 
-    @property
-    def settings_fd(self) -> int:
-        """The map of settings, for `agent.gate.watchdog`."""
-        return self._objects.maps.settings
-
     def fileno(self) -> int:
         """A descriptor to poll: readable when there are events."""
         return self._ring.fileno()
@@ -159,7 +154,11 @@ class Gate:
 
     def settings(self) -> Settings:
         """What the program is told at this moment."""
-        return read_settings(self._objects.maps.settings)
+        raw = bpf.lookup(self._objects.maps.settings, bytes(4), SETTINGS.size) or bytes(SETTINGS.size)
+        try:
+            return Settings.decode(raw)
+        except ValueError as error:
+            raise GateMismatch(f"gate: expected settings of ours, found {error}: somebody changed the map") from error
 
     def set_mode(self, mode: Mode) -> None:
         """Change what happens to who is not listed, from the next opening on."""
@@ -206,11 +205,6 @@ class Gate:
 
     def _set(self, settings: Settings) -> None:
         bpf.update(self._objects.maps.settings, bytes(4), settings.encode())
-
-
-def read_settings(fd: int) -> Settings:
-    """Read a gate's settings from its map."""
-    return Settings.decode(bpf.lookup(fd, bytes(4), SETTINGS.size) or bytes(SETTINGS.size))
 
 
 def _stand(

@@ -15,7 +15,6 @@ attempt. It is never unseen: the event was in the ring before.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import errno
 import os
@@ -32,6 +31,7 @@ from agent.gate import bpf, proc
 from agent.gate.device import DeviceRange
 from agent.gate.event import HOLD, HOLD_KEY, Access, Event, Verdict
 from agent.gate.gate import Gate, now_ns
+from agent.gate.release import open_process, release, send
 
 LIMIT_NS = 1_000_000_000  # of standing
 PATIENCE_NS = 10_000_000_000  # of waiting until somebody stands: a driver's first opening may take seconds
@@ -151,10 +151,10 @@ class Holder:
     def _stop(self, event: Event) -> _Stander:
         """Write the hold down, then stop the process; a second SIGSTOP to one that stands changes nothing."""
         pid = event.opening.pid
-        stander = _Stander(pid=pid, pidfd=_open_process(pid, event.at_ns), since_ns=now_ns())
+        stander = _Stander(pid=pid, pidfd=open_process(pid, event.at_ns), since_ns=now_ns())
         if stander.pidfd >= 0:
             if self._note(event):
-                _send(stander.pidfd, signal.SIGSTOP)
+                send(stander.pidfd, signal.SIGSTOP)
             else:  # nobody would let it go on if we died: look at once, as it is
                 stander.since_ns -= PATIENCE_NS
         self._standing[pid] = stander
@@ -177,7 +177,7 @@ class Holder:
         mapped = proc.mappings(stander.pid, self._devices) if alive else ()
         del self._standing[stander.pid]
         if alive:
-            _send(stander.pidfd, signal.SIGCONT)
+            send(stander.pidfd, signal.SIGCONT)
             os.close(stander.pidfd)
         for event in stander.events:
             bpf.delete(self._gate.held_fd, HOLD_KEY.pack(event.sequence))
@@ -199,31 +199,3 @@ class Holder:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-
-
-def release(held: int, key: bytes) -> None:
-    """Let one go on who stands by the kernel's list, and take the hold off the list."""
-    if value := bpf.lookup(held, key, HOLD.size):
-        at_ns, pid, _ = HOLD.unpack(value)
-        if (pidfd := _open_process(pid, at_ns)) >= 0:
-            _send(pidfd, signal.SIGCONT)
-            os.close(pidfd)
-        bpf.delete(held, key)
-
-
-def _open_process(pid: int, at_ns: int) -> int:
-    """Give a pidfd of the process that had this number at that time, or -1 if it is gone."""
-    try:
-        pidfd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return -1
-    started_ns = proc.started_ns(pid)
-    if started_ns is None or started_ns > at_ns:
-        os.close(pidfd)
-        return -1
-    return pidfd
-
-
-def _send(pidfd: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it is gone: nobody is left to stop or continue
-        signal.pidfd_send_signal(pidfd, number)

@@ -23,7 +23,8 @@ from agent.gate.asm import encode
 from agent.gate.bpf import MapType
 from agent.gate.device import DeviceRange
 from agent.gate.event import CGROUP, COUNTERS, HOLD, IDENTITY, LAYOUT, SETTINGS, TALLY
-from agent.gate.program import Helper, Maps, build
+from agent.gate.frame import Helper, Maps
+from agent.gate.program import build
 
 LISTED_MAX = 4096
 HELD_MAX = 4096

@@ -11,15 +11,13 @@ Registers kept over calls: R6 hold?, R7 tally or 0, R8 now, R9 verdict, then the
 
 from __future__ import annotations
 
-import enum
 import signal
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar
 
-from agent.gate.asm import Arithmetic, Assembler, Condition, Instruction, Operand, Register, Size
+from agent.gate.asm import Arithmetic, Condition, Instruction, Register, Size
 from agent.gate.device import DeviceRange
-from agent.gate.event import COMM_BYTES, EVENT, HOLD, TALLY, Access, At, Counter, Flag, Mode, Setting, Verdict
+from agent.gate.event import COMM_BYTES, EVENT, Access, At, Counter, Flag, Mode, Setting, Verdict
+from agent.gate.frame import FRAME_EVENT, FRAME_SCRATCH, NO_EXIST, Frame, Helper, Maps
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = Register
 WORD, DOUBLE = Size.WORD, Size.DOUBLE
@@ -28,43 +26,6 @@ WORD, DOUBLE = Size.WORD, Size.DOUBLE
 MAX_LEVEL = 16
 
 CHARACTER_DEVICE = 2  # BPF_DEVCG_DEV_CHAR
-NO_EXIST = 1  # BPF_NOEXIST
-
-# The frame: the event, built where the verifier can follow, and below it a scratch for keys and values.
-FRAME_EVENT = -EVENT.size
-FRAME_SCRATCH = FRAME_EVENT - max(TALLY.size, HOLD.size)
-
-
-class Helper(enum.IntEnum):
-    """Numbers of include/uapi/linux/bpf.h, ___BPF_FUNC_MAPPER."""
-
-    MAP_LOOKUP = 1
-    MAP_UPDATE = 2
-    MAP_DELETE = 3
-    GET_CURRENT_PID_TGID = 14
-    GET_CURRENT_UID_GID = 15
-    GET_CURRENT_COMM = 16
-    SEND_SIGNAL = 109
-    GET_CURRENT_CGROUP_ID = 80
-    GET_CURRENT_ANCESTOR_CGROUP_ID = 123
-    KTIME_GET_BOOT_NS = 125
-    RINGBUF_RESERVE = 131
-    RINGBUF_SUBMIT = 132
-    GET_RETVAL = 186
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maps:
-    """Descriptors of the maps a program is built on."""
-
-    NAMES: ClassVar = ("settings", "counters", "allowed", "tallies", "held", "ring")
-
-    settings: int
-    counters: int
-    allowed: int
-    tallies: int
-    held: int
-    ring: int
 
 
 def build(devices: Iterable[DeviceRange], maps: Maps, *, signals: bool = True) -> tuple[Instruction, ...]:
@@ -80,12 +41,8 @@ def build(devices: Iterable[DeviceRange], maps: Maps, *, signals: bool = True) -
     return program.assemble()
 
 
-class _Program(Assembler):
+class _Program(Frame):
     """The gate's program, step by step, in the order of the module's picture."""
-
-    def __init__(self, maps: Maps) -> None:
-        super().__init__()
-        self._maps = maps
 
     def match(self, devices: tuple[DeviceRange, ...]) -> None:
         """Let through at once what is not one of the devices. Context: struct bpf_cgroup_dev_ctx."""
@@ -103,30 +60,30 @@ class _Program(Assembler):
         self.jump("pass")
         self.label("matched")
         self.compute(Arithmetic.SHIFT_RIGHT, R7, 16)
-        self._put(WORD, At.ACCESS, R7)
-        self._put(WORD, At.MAJOR, R8)
-        self._put(WORD, At.MINOR, R9)
+        self.put(WORD, At.ACCESS, R7)
+        self.put(WORD, At.MAJOR, R8)
+        self.put(WORD, At.MINOR, R9)
 
     def identify(self) -> None:
         """Check the lease, then note when and who: ids are of the initial namespaces, whoever asks."""
         self.call(Helper.KTIME_GET_BOOT_NS)
         self.move(R8, R0)
-        self._get_setting(R1, Setting.LEASE_UNTIL_NS)
+        self.get_setting(R1, Setting.LEASE_UNTIL_NS)
         self.jump_if(Condition.AT_LEAST, R8, R1, "expired")
-        self._put(DOUBLE, At.AT_NS, R8)
+        self.put(DOUBLE, At.AT_NS, R8)
         self.call(Helper.GET_CURRENT_PID_TGID)
-        self._put(WORD, At.TID, R0)
+        self.put(WORD, At.TID, R0)
         self.compute(Arithmetic.SHIFT_RIGHT, R0, 32)
-        self._put(WORD, At.TGID, R0)
+        self.put(WORD, At.TGID, R0)
         self.call(Helper.GET_CURRENT_UID_GID)
-        self._put(WORD, At.UID, R0)
+        self.put(WORD, At.UID, R0)
         self.call(Helper.GET_CURRENT_CGROUP_ID)
-        self._put(DOUBLE, At.CGROUP_ID, R0)
-        self._point(R1, FRAME_EVENT + At.COMM)
+        self.put(DOUBLE, At.CGROUP_ID, R0)
+        self.point(R1, FRAME_EVENT + At.COMM)
         self.move(R2, COMM_BYTES)
         self.call(Helper.GET_CURRENT_COMM)
         for size, field, value in ((WORD, At.PADDING, 0), (WORD, At.FLAGS, 0), (DOUBLE, At.OPENINGS, 1)):
-            self._put(size, field, value)
+            self.put(size, field, value)
 
     def search_list(self) -> None:
         """Look for the caller's group and its ancestors among the allowed; R0 is not 0 if one is.
@@ -137,20 +94,20 @@ class _Program(Assembler):
         self.label("level")
         self.move(R1, R6)
         self.call(Helper.GET_CURRENT_ANCESTOR_CGROUP_ID)
-        self._put(DOUBLE, At.LISTED_ID, R0)
+        self.put(DOUBLE, At.LISTED_ID, R0)
         self.jump_if(Condition.EQUAL, R0, 0, "searched")
-        self._call_map(Helper.MAP_LOOKUP, self._maps.allowed, key=FRAME_EVENT + At.LISTED_ID)
+        self.call_map(Helper.MAP_LOOKUP, self.maps.allowed, key=FRAME_EVENT + At.LISTED_ID)
         self.jump_if(Condition.NOT_EQUAL, R0, 0, "searched")
         self.compute(Arithmetic.ADD, R6, 1)
         self.jump_if(Condition.AT_MOST, R6, MAX_LEVEL, "level")
-        self._put(DOUBLE, At.LISTED_ID, 0)
+        self.put(DOUBLE, At.LISTED_ID, 0)
         self.label("searched")
 
     def judge(self) -> None:
         """Set R9 to the verdict and count it."""
         self.move(R6, R0)
-        self._get_setting(R7, Setting.MODE)
-        self._put(WORD, At.MODE, R7)
+        self.get_setting(R7, Setting.MODE)
+        self.put(WORD, At.MODE, R7)
         self.move(R9, Verdict.REFUSED)
         self.call(Helper.GET_RETVAL)
         self.jump_if(Condition.NOT_EQUAL, R0, 0, "judged")
@@ -160,10 +117,10 @@ class _Program(Assembler):
         self.jump_if(Condition.EQUAL, R7, Mode.OBSERVE, "judged")
         self.move(R9, Verdict.STOPPED)
         self.label("judged")
-        self._put(WORD, At.VERDICT, R9)
+        self.put(WORD, At.VERDICT, R9)
         for verdict in Verdict:  # the verifier follows constants, not sums: one address for each
             self.jump_if(Condition.NOT_EQUAL, R9, verdict, f"not-{verdict.name}")
-            self._count(Counter[verdict.name])
+            self.count(Counter[verdict.name])
             self.label(f"not-{verdict.name}")
 
     def tally(self) -> None:
@@ -175,28 +132,28 @@ class _Program(Assembler):
         self.move(R1, 1)
         self.fetch_add(R7, 0, R1)
         self.compute(Arithmetic.ADD, R1, 1)
-        self._put(DOUBLE, At.OPENINGS, R1)
+        self.put(DOUBLE, At.OPENINGS, R1)
         self.jump_if(Condition.NOT_EQUAL, R6, 0, "tallied")
         self.load(DOUBLE, R2, R7, 8)
         self.jump_if(Condition.EQUAL, R2, 0, "tallied")  # none was told yet, or the last was lost
         self.move(R3, R8)
         self.compute(Arithmetic.SUBTRACT, R3, R2)
-        self._get_setting(R1, Setting.MERGE_NS)
+        self.get_setting(R1, Setting.MERGE_NS)
         self.jump_if(Condition.LESS, R3, R1, "merged")
         self.label("tallied")
         self.store(DOUBLE, R7, 8, R8)
         self.jump("tell")
         self.label("untallied")
-        self._count(Counter.UNTALLIED)
+        self.count(Counter.UNTALLIED)
 
     def tell(self, *, signals: bool) -> None:
         """Put the event into the ring, and stop its opener if it is to be held."""
         self.label("tell")
         self.move(R1, 1)
-        self.map_value(R2, self._maps.counters, 8 * Counter.EMITTED)
+        self.map_value(R2, self.maps.counters, 8 * Counter.EMITTED)
         self.fetch_add(R2, 0, R1)
-        self._put(DOUBLE, At.SEQUENCE, R1)
-        self.map(R1, self._maps.ring)
+        self.put(DOUBLE, At.SEQUENCE, R1)
+        self.map(R1, self.maps.ring)
         self.move(R2, EVENT.size)
         self.move(R3, 0)
         self.call(Helper.RINGBUF_RESERVE)
@@ -212,20 +169,20 @@ class _Program(Assembler):
         self.call(Helper.RINGBUF_SUBMIT)
         self.jump("act")
         self.label("lost")  # the next of the same opener tells it, as soon as there is room
-        self._count(Counter.LOST)
+        self.count(Counter.LOST)
         self.jump_if(Condition.EQUAL, R7, 0, "act")
         self.store(DOUBLE, R7, 8, 0)
         self.jump("act")
         self.label("merged")
-        self._count(Counter.MERGED)
+        self.count(Counter.MERGED)
 
     def enforce(self, *, signals: bool) -> None:
         """Return 0 if the verdict is STOPPED. A kill refuses too: else a sharer of the table keeps the descriptor."""
         self.label("act")
-        self._get(WORD, R1, At.VERDICT)
+        self.get(WORD, R1, At.VERDICT)
         self.jump_if(Condition.NOT_EQUAL, R1, Verdict.STOPPED, "pass")
         if signals:
-            self._get(WORD, R1, At.MODE)
+            self.get(WORD, R1, At.MODE)
             self.jump_if(Condition.NOT_EQUAL, R1, Mode.KILL, "refuse")
             self.move(R1, signal.SIGKILL)
             self._signal_and_count(Counter.KILLED, Counter.UNKILLED, then="refuse")
@@ -233,7 +190,7 @@ class _Program(Assembler):
         self.move(R0, 0)
         self.exit()
         self.label("expired")
-        self._count(Counter.EXPIRED)
+        self.count(Counter.EXPIRED)
         self.label("pass")
         self.move(R0, 1)
         self.exit()
@@ -242,23 +199,23 @@ class _Program(Assembler):
         """Set R6 to 1 if the opener is to be held: let through, not listed, more than a mknod, and holding is armed."""
         self.move(R6, 0)
         self.jump_if(Condition.NOT_EQUAL, R9, Verdict.OBSERVED, "decided")
-        self._get(WORD, R1, At.ACCESS)
+        self.get(WORD, R1, At.ACCESS)
         self.compute(Arithmetic.AND, R1, Access.READ | Access.WRITE)
         self.jump_if(Condition.EQUAL, R1, 0, "decided")
-        self._get_setting(R1, Setting.HOLD_UNTIL_NS)
+        self.get_setting(R1, Setting.HOLD_UNTIL_NS)
         self.jump_if(Condition.AT_LEAST, R8, R1, "decided")
         self.move(R6, 1)
         self.label("decided")
 
     def _find_tally(self) -> None:
         """Set R0 to the tally of this identity, made if there was none; 0 if the table has no room."""
-        self._call_map(Helper.MAP_LOOKUP, self._maps.tallies, key=FRAME_EVENT)
+        self.call_map(Helper.MAP_LOOKUP, self.maps.tallies, key=FRAME_EVENT)
         self.jump_if(Condition.NOT_EQUAL, R0, 0, "found")
         self.store(DOUBLE, R10, FRAME_SCRATCH, 0)
         self.store(DOUBLE, R10, FRAME_SCRATCH + 8, 0)
         # Two threads may come here at once: the second finds the first's entry and leaves it as it is.
-        self._call_map(Helper.MAP_UPDATE, self._maps.tallies, key=FRAME_EVENT, value=FRAME_SCRATCH, flags=NO_EXIST)
-        self._call_map(Helper.MAP_LOOKUP, self._maps.tallies, key=FRAME_EVENT)
+        self.call_map(Helper.MAP_UPDATE, self.maps.tallies, key=FRAME_EVENT, value=FRAME_SCRATCH, flags=NO_EXIST)
+        self.call_map(Helper.MAP_LOOKUP, self.maps.tallies, key=FRAME_EVENT)
         self.label("found")
 
     def _hold(self) -> None:
@@ -269,56 +226,28 @@ class _Program(Assembler):
         self.jump_if(Condition.EQUAL, R6, 0, "held")
         self.store(DOUBLE, R10, FRAME_SCRATCH, R8)
         for offset, field in ((8, At.TGID), (12, At.TID)):
-            self._get(WORD, R1, field)
+            self.get(WORD, R1, field)
             self.store(WORD, R10, FRAME_SCRATCH + offset, R1)
         key = FRAME_EVENT + At.SEQUENCE
-        self._call_map(Helper.MAP_UPDATE, self._maps.held, key=key, value=FRAME_SCRATCH, flags=NO_EXIST)
+        self.call_map(Helper.MAP_UPDATE, self.maps.held, key=key, value=FRAME_SCRATCH, flags=NO_EXIST)
         self.jump_if(Condition.NOT_EQUAL, R0, 0, "unheld")
-        self._put(WORD, At.FLAGS, Flag.HELD)
+        self.put(WORD, At.FLAGS, Flag.HELD)
         self.move(R1, signal.SIGSTOP)
         self.call(Helper.SEND_SIGNAL)
         self.jump_if(Condition.EQUAL, R0, 0, "stopped")
-        self._put(WORD, At.FLAGS, 0)
-        self._call_map(Helper.MAP_DELETE, self._maps.held, key=key)
+        self.put(WORD, At.FLAGS, 0)
+        self.call_map(Helper.MAP_DELETE, self.maps.held, key=key)
         self.label("unheld")
-        self._count(Counter.UNHELD)
+        self.count(Counter.UNHELD)
         self.jump("held")
         self.label("stopped")
-        self._count(Counter.HELD)
+        self.count(Counter.HELD)
         self.label("held")
 
     def _signal_and_count(self, done: Counter, failed: Counter, *, then: str) -> None:
         self.call(Helper.SEND_SIGNAL)
         self.jump_if(Condition.NOT_EQUAL, R0, 0, failed.name)
-        self._count(done)
+        self.count(done)
         self.jump(then)
         self.label(failed.name)
-        self._count(failed)
-
-    def _put(self, size: Size, field: At, operand: Operand) -> None:
-        self.store(size, R10, FRAME_EVENT + field, operand)
-
-    def _get(self, size: Size, destination: Register, field: At) -> None:
-        self.load(size, destination, R10, FRAME_EVENT + field)
-
-    def _point(self, destination: Register, offset: int) -> None:
-        self.move(destination, R10)
-        self.compute(Arithmetic.ADD, destination, offset)
-
-    def _get_setting(self, destination: Register, setting: Setting) -> None:
-        self.map_value(destination, self._maps.settings, 8 * setting)
-        self.load(DOUBLE, destination, destination)
-
-    def _count(self, counter: Counter) -> None:
-        self.map_value(R1, self._maps.counters, 8 * counter)
-        self.move(R2, 1)
-        self.fetch_add(R1, 0, R2)
-
-    def _call_map(self, helper: Helper, fd: int, *, key: int, value: int = 0, flags: int = 0) -> None:
-        """Call a helper of maps with key and value in the frame."""
-        self.map(R1, fd)
-        self._point(R2, key)
-        if helper is Helper.MAP_UPDATE:
-            self._point(R3, value)
-            self.move(R4, flags)
-        self.call(helper)
+        self.count(failed)

@@ -15,7 +15,7 @@ import sys
 from agent.gate import bpf, proc
 from agent.gate.event import HOLD, HOLD_KEY
 from agent.gate.gate import now_ns
-from agent.gate.hold import release
+from agent.gate.release import release
 
 LOOK_MS = 250
 LOOK_OFTEN_MS = 20

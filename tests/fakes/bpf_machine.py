@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from agent.gate.asm import Instruction
 from agent.gate.event import COUNTERS, EVENT, Settings
-from agent.gate.program import Maps
+from agent.gate.frame import Maps
 
 MASK = (1 << 64) - 1
 STACK_BYTES = 512

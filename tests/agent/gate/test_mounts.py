@@ -1,10 +1,14 @@
 """Where the kernel's file systems are, from /proc/self/mounts as different machines have it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from agent.gate import mounts
+
+REPOSITORY = Path(__file__).parents[3]
 
 HYBRID = """\
 tmpfs /sys/fs/cgroup tmpfs rw 0 0
@@ -32,3 +36,14 @@ def test_mounts_are_found(text: str, kind: str, expected: list[str]) -> None:
 def test_the_root_is_the_hierarchys_own(place_root: Path) -> None:
     assert place_root.stat().st_ino == mounts.ROOT_INODE
     assert not (place_root / "cgroup.type").exists()  # cgroup-v2: the root has none
+
+
+def test_what_is_not_mounted_is_mounted(place_root: Path) -> None:
+    words = f"""
+umount --lazy --all --types cgroup2,bpf
+exec {sys.executable} -m agent.cli gate --device 511:77 --mode observe --name mounts-test --seconds 0.1
+"""
+    apart = ["unshare", "--mount", "--propagation", "private", "sh", "-c", words]  # the machine's mounts stay
+    done = subprocess.run(apart, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("gate stands")

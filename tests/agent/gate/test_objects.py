@@ -11,8 +11,8 @@ import pytest
 
 from agent.errors import GateUnavailable, InvalidSetting
 from agent.gate import bpf, mounts, objects
+from agent.gate.frame import Helper
 from agent.gate.gate import Gate
-from agent.gate.program import Helper
 from tests.fakes.gates import Place
 
 REPOSITORY = Path(__file__).parents[3]

@@ -32,7 +32,8 @@ from agent.gate.event import (
     Settings,
     Verdict,
 )
-from agent.gate.program import MAX_LEVEL, Maps, build
+from agent.gate.frame import Maps
+from agent.gate.program import MAX_LEVEL, build
 from tests.fakes.bpf_machine import MAPS, Machine, World
 
 GPUS = (DeviceRange(major=195), DeviceRange(major=7, first=2, last=5))
