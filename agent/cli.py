@@ -17,14 +17,13 @@ from types import FrameType
 from agent.errors import AgentError, InvalidSetting
 from agent.gate import lines
 from agent.gate.device import DeviceRange
-from agent.gate.event import Counter, Mode, Settings
+from agent.gate.event import FOREVER_NS, Counter, Mode, Settings
 from agent.gate.gate import Gate, GateConfig, now_ns
 from agent.gate.hold import Holder, to_be_confirmed
 
 COULD_NOT_TELL = 3
 INTERRUPTED = 130
 
-LEASE_STEP_NS = 10_000_000_000
 TURN_SECONDS = 0.5
 
 EPILOG = """\
@@ -72,9 +71,9 @@ def _gate(arguments: argparse.Namespace) -> int:
         stack.callback(gate.close, detach=True)
         holder = stack.enter_context(Holder(gate, watch.config.devices)) if watch.hold else None
         watch.say(lines.standing(gate.health(), adopted=gate.adopted))
-        while not ended and now_ns() < watch.end_ns:
-            _turn(watch, gate, holder)
-        _turn(watch, gate, holder)
+        while not ended and (left_ns := watch.end_ns - now_ns()) > 0:
+            _tell(watch, gate, holder, min(left_ns / 1e9, TURN_SECONDS))
+        _tell_last(watch, gate, holder)
         health = gate.health()
         watch.say(lines.summary(health))
     if health.counters[Counter.LOST] or not health.attached:
@@ -101,12 +100,10 @@ class _Watch:
             raise InvalidSetting("--hold: expected --mode observe: who is refused need not be held")
         if seconds is not None and not 0 < seconds < 1e9:
             raise InvalidSetting(f"--seconds: expected a time, found {seconds}")
-        begin_ns = now_ns()
-        end_ns = begin_ns + int(seconds * 1e9) if seconds is not None else 1 << 63
-        lease_ns = end_ns if arguments.name else min(end_ns, begin_ns + LEASE_STEP_NS)
+        end_ns = now_ns() + int(seconds * 1e9) if seconds is not None else FOREVER_NS
         config = GateConfig(
             devices=tuple(map(DeviceRange.parse, arguments.device)),
-            settings=Settings(mode=mode, lease_until_ns=lease_ns),
+            settings=Settings(mode=mode, lease_until_ns=end_ns),
             allowed=tuple(arguments.allow),
             cgroup=arguments.cgroup,
             name=arguments.name,
@@ -117,20 +114,29 @@ class _Watch:
         print(json.dumps(described) if self.json else lines.text(described), flush=True)
 
 
-def _turn(watch: _Watch, gate: Gate, holder: Holder | None) -> None:
-    """Renew what lapses without us, then tell what has come; waits a moment for it."""
-    if not watch.config.name:
-        gate.extend_lease(min(watch.end_ns, now_ns() + LEASE_STEP_NS))
+def _tell(watch: _Watch, gate: Gate, holder: Holder | None, patience_seconds: float) -> None:
+    """Wait a moment for something to come, and tell it."""
     if holder:
         holder.arm()
-    left = max(0.0, (watch.end_ns - now_ns()) / 1e9)
-    gate.wait(min(left, TURN_SECONDS, holder.pause_seconds if holder else TURN_SECONDS))
+        patience_seconds = min(patience_seconds, holder.pause_seconds)
+    gate.wait(patience_seconds)
     for event in gate.events():
         watch.say(lines.opening(event, gate.path_of(event.opening.cgroup_id), event.at_ns + _wall_minus_boot_ns()))
         if holder and to_be_confirmed(event):
             holder.take(event)
     for seen in holder.step() if holder else ():
         watch.say(lines.confirmation(seen))
+
+
+def _tell_last(watch: _Watch, gate: Gate, holder: Holder | None) -> None:
+    """Tell what came at the end, and answer for those who still stand."""
+    _tell(watch, gate, holder, 0)
+    if holder:
+        holder.disarm()
+        while holder.pending:
+            gate.wait(holder.pause_seconds)
+            for seen in holder.step():
+                watch.say(lines.confirmation(seen))
 
 
 def _wall_minus_boot_ns() -> int:

@@ -125,6 +125,10 @@ class Holder:
             self._watchdog = self._start_watchdog()
         self._gate.hold_until(now_ns() + ARMED_NS)
 
+    def disarm(self) -> None:
+        """Let the program hold nobody any more."""
+        self._gate.hold_until(0)
+
     def take(self, event: Event) -> None:
         """Take an event that is `to_be_confirmed`, and stop its opener if it does not stand already."""
         stander = self._standing.get(event.opening.pid) or self._stop(event)
@@ -139,7 +143,7 @@ class Holder:
 
     def close(self) -> None:
         """Hold nobody any more, let all go on, and end the watchdog."""
-        self._gate.hold_until(0)
+        self.disarm()
         for key in set(bpf.keys(self._gate.held_fd, HOLD_KEY.size)):
             release(self._gate.held_fd, key)
         for stander in self._standing.values():

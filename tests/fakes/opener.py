@@ -18,7 +18,7 @@ from pathlib import Path
 CLONE_FILES, CLONE_NEWNS, SIGCHLD = 0x400, 0x20000, 17
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 SYS_CLONE, SYS_IO_URING_SETUP, SYS_IO_URING_ENTER = 56, 425, 426
-IORING_OP_OPENAT, AT_FDCWD = 18, -100
+IORING_OP_OPENAT, IOSQE_ASYNC, AT_FDCWD = 18, 1 << 4, -100
 IORING_OFF_CQ_RING, IORING_OFF_SQES, IORING_ENTER_GETEVENTS = 0x8000000, 0x10000000, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -144,8 +144,8 @@ def bind(node: str, folder: str) -> None:
     say(got=attempt(other))
 
 
-def uring(node: str) -> None:
-    """Open by io_uring: no system call that opens is made."""
+def uring(node: str, how: str = "") -> None:
+    """Open by io_uring: no system call that opens is made; `async` lets a worker thread of the kernel do it."""
     parameters = ctypes.create_string_buffer(120)
     ring = _libc.syscall(SYS_IO_URING_SETUP, 4, parameters)
     if ring < 0:
@@ -158,7 +158,19 @@ def uring(node: str) -> None:
     sqes = mmap.mmap(ring, 64 * sq_entries, offset=IORING_OFF_SQES)
     path = ctypes.create_string_buffer(os.fsencode(node))
     flags = os.O_RDWR | os.O_NOCTTY
-    struct.pack_into("<BBHiQQII", sqes, 0, IORING_OP_OPENAT, 0, 0, AT_FDCWD, 0, ctypes.addressof(path), 0, flags)
+    struct.pack_into(
+        "<BBHiQQII",
+        sqes,
+        0,
+        IORING_OP_OPENAT,
+        IOSQE_ASYNC if how else 0,
+        0,
+        AT_FDCWD,
+        0,
+        ctypes.addressof(path),
+        0,
+        flags,
+    )
     struct.pack_into("<I", sq, sq_array, 0)
     struct.pack_into("<I", sq, sq_tail, 1)
     if _libc.syscall(SYS_IO_URING_ENTER, ring, 1, 1, IORING_ENTER_GETEVENTS, None, 0) < 0:

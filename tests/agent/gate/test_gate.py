@@ -130,14 +130,16 @@ def test_making_a_node_is_stopped_too(place: Place) -> None:
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_io_uring_goes_through_the_gate(place: Place, mode: Mode) -> None:
+@pytest.mark.parametrize("how", [(), ("async",)])
+def test_io_uring_goes_through_the_gate(place: Place, mode: Mode, how: tuple[str, ...]) -> None:
     with place.gate(mode) as gate:
-        opener = place.run("uring")
+        opener = place.run("uring", *how)
         events = list(gate.events())
     if opener.said and "unavailable" in opener.said[0]:
         pytest.skip(f"the kernel forbids io_uring here: {opener.said[0]['unavailable']}")
     (event,) = events
     assert event.opening.pid == opener.pid
+    assert (event.tid != opener.pid) == bool(how)
     match mode:
         case Mode.KILL:
             assert opener.process.returncode == -signal.SIGKILL

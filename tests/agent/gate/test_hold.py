@@ -129,9 +129,10 @@ def test_the_first_process_of_a_pid_namespace_is_held_too(place: Place) -> None:
     assert (seen.strength, seen.stood) == (Strength.OPEN, True)
 
 
-def test_who_opens_by_io_uring_is_held_too(place: Place) -> None:
+@pytest.mark.parametrize("how", [(), ("async",)])
+def test_who_opens_by_io_uring_is_held_too(place: Place, how: tuple[str, ...]) -> None:
     with holding(place) as (gate, holder):
-        opener = place.start("uring")
+        opener = place.start("uring", *how)
         seen: list[Confirmation] = []
         until(lambda: turn(gate, holder, seen) or opener.process.poll() is not None, "the opener's end")  # type: ignore[func-returns-value]
         opener.end()
