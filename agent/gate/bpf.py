@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import enum
-import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -48,6 +47,7 @@ class MapType(enum.IntEnum):
     RINGBUF = 27
 
 
+PROGRAMS_MAX = 64  # BPF_CGROUP_MAX_PROGS: a group takes no more
 CGROUP_DEVICE_PROGRAM = 15  # BPF_PROG_TYPE_CGROUP_DEVICE
 CGROUP_DEVICE_ATTACH = 6  # BPF_CGROUP_DEVICE
 
@@ -195,18 +195,11 @@ def link_info(fd: int) -> LinkInfo:
 
 def attached_programs(cgroup: int) -> tuple[int, ...]:
     """Give the ids of the device programs that are attached to a group itself."""
-    room = 64
-    while True:
-        ids = (ctypes.c_uint32 * room)()
-        attributes = bytearray(struct.pack("<IIIIQI", cgroup, CGROUP_DEVICE_ATTACH, 0, 0, ctypes.addressof(ids), room))
-        try:
-            attributes = _query(attributes)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            room *= 2
-            continue
-        return tuple(ids[: struct.unpack_from("<I", attributes, 24)[0]])
+    ids = (ctypes.c_uint32 * PROGRAMS_MAX)()
+    asked = struct.pack("<IIIIQIIQ", cgroup, CGROUP_DEVICE_ATTACH, 0, 0, ctypes.addressof(ids), len(ids), 0, 0)
+    answer = ctypes.create_string_buffer(asked, len(asked))
+    _call(_Command.PROG_QUERY, answer)
+    return tuple(ids[: struct.unpack_from("<I", answer, 24)[0]])
 
 
 def _load(code: ctypes.Array[ctypes.c_char], name: str, log: ctypes.Array[ctypes.c_char] | None) -> int:
@@ -231,12 +224,6 @@ def _info(fd: int, size: int) -> bytes:
     info = ctypes.create_string_buffer(size)
     _bpf(_Command.OBJ_GET_INFO_BY_FD, struct.pack("<IIQ", fd, size, ctypes.addressof(info)))
     return info.raw
-
-
-def _query(attributes: bytearray) -> bytearray:
-    buffer = ctypes.create_string_buffer(bytes(attributes), 64)
-    _call(_Command.PROG_QUERY, buffer)
-    return bytearray(buffer.raw)
 
 
 def _bpf_element(command: _Command, fd: int, key: bytes | None, value: ctypes.Array[ctypes.c_char] | None) -> None:

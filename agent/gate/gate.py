@@ -19,7 +19,7 @@ from agent.errors import GateMismatch, InvalidSetting
 from agent.gate import bpf, cgroups, mounts, objects
 from agent.gate.device import DeviceRange
 from agent.gate.event import CGROUP, COUNTERS, IDENTITY, SETTINGS, TALLY, Counter, Event, Mode, Opening, Settings, Tally
-from agent.gate.objects import LISTED, Design, Objects
+from agent.gate.objects import Design, Objects
 from agent.gate.program import MAX_LEVEL
 from agent.gate.ring import Ring
 
@@ -111,6 +111,11 @@ class Gate:
         return self._objects.signals
 
     @property
+    def allowed_fd(self) -> int:
+        """The map of the allowed."""
+        return self._objects.maps.allowed
+
+    @property
     def held_fd(self) -> int:
         """The map of those who are held, for `agent.gate.hold`."""
         return self._objects.maps.held
@@ -137,7 +142,7 @@ class Gate:
     def allow(self, path: Path) -> int:
         """Let a group and all below it in, whatever comes to be there later; returns its id."""
         cgroup_id = _listable(path, self._root)
-        bpf.update(self._objects.maps.allowed, CGROUP.pack(cgroup_id), LISTED)
+        objects.list_group(self._objects.maps, cgroup_id)
         return cgroup_id
 
     def revoke(self, cgroup_id: int) -> bool:

@@ -80,7 +80,14 @@ def to_be_confirmed(event: Event) -> bool:
 class Holder:
     """Confirms the events of one gate. Give it events with `take`, and call `step` until it has answered all."""
 
-    def __init__(self, gate: Gate, devices: tuple[DeviceRange, ...], *, limit_ns: int = LIMIT_NS) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        devices: tuple[DeviceRange, ...],
+        *,
+        limit_ns: int = LIMIT_NS,
+        patience_ns: int = PATIENCE_NS,
+    ) -> None:
         if not proc.in_initial_namespace():
             raise GateUnavailable(
                 "hold: expected the initial pid namespace, found another: events' pids cannot be followed",
@@ -89,6 +96,7 @@ class Holder:
         self._gate = gate
         self._devices = devices
         self._limit_ns = limit_ns
+        self._patience_ns = patience_ns
         self._standing: dict[int, _Stander] = {}
         self._watchdog = self._start_watchdog()
         self.arm()
@@ -138,7 +146,7 @@ class Holder:
         """Look at those who stand by now, let them go on, and give what was seen. Never waits."""
         for stander in list(self._standing.values()):
             stood = stander.stands()
-            if stood or now_ns() >= stander.since_ns + PATIENCE_NS:
+            if stood or now_ns() >= stander.since_ns + self._patience_ns:
                 yield from self._finish(stander, stood=stood)
 
     def close(self) -> None:
@@ -160,7 +168,7 @@ class Holder:
             if self._note(event):
                 send(stander.pidfd, signal.SIGSTOP)
             else:  # nobody would let it go on if we died: look at once, as it is
-                stander.since_ns -= PATIENCE_NS
+                stander.since_ns -= self._patience_ns
         self._standing[pid] = stander
         return stander
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from agent.errors import GateBusy, GateMismatch, GateUnavailable
+from agent.errors import GateBusy, GateMismatch, GateUnavailable, InvalidSetting
 from agent.gate import bpf
 from agent.gate.asm import encode
 from agent.gate.bpf import MapType
@@ -81,7 +81,20 @@ def tell(maps: Maps, settings: bytes, allowed: frozenset[int]) -> None:
     """Write settings and list into the maps."""
     bpf.update(maps.settings, bytes(4), settings)
     for cgroup_id in allowed:
+        list_group(maps, cgroup_id)
+
+
+def list_group(maps: Maps, cgroup_id: int) -> None:
+    """Put a group on the list; raises InvalidSetting if it is full."""
+    try:
         bpf.update(maps.allowed, CGROUP.pack(cgroup_id), LISTED)
+    except OSError as error:
+        if error.errno != errno.E2BIG:
+            raise
+        raise InvalidSetting(
+            f"control group {cgroup_id}: expected room on the list, found {LISTED_MAX} groups on it",
+            next_step="allow a common ancestor, or revoke groups that are gone",
+        ) from error
 
 
 def pin(objects: Objects, folder: Path) -> None:

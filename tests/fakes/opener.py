@@ -8,6 +8,7 @@ import ctypes
 import json
 import mmap
 import os
+import signal
 import stat
 import struct
 import sys
@@ -72,6 +73,19 @@ def access(node: str) -> None:
     """Ask whether one could: the kernel asks the gate, and nothing is opened."""
     say(could=os.access(node, os.R_OK | os.W_OK))
     sys.stdin.read()
+
+
+def resist(node: str) -> None:
+    """Open and close while an accomplice undoes every stop."""
+    if not (accomplice := os.fork()):
+        parent = os.getppid()
+        while os.getppid() == parent:
+            os.kill(parent, signal.SIGCONT)
+    got = attempt(node)
+    os.close(got)
+    say(got=got)
+    sys.stdin.read()
+    os.kill(accomplice, signal.SIGKILL)
 
 
 def forks(node: str, count: str) -> None:
@@ -184,7 +198,8 @@ def _mount(source: str, target: str, flags: int) -> None:
 
 
 WAYS: dict[str, Callable[..., None]] = {
-    way.__name__: way for way in (once, keep, close, access, forks, flood, thread, threads, sibling, alias, bind, uring)
+    way.__name__: way
+    for way in (once, keep, close, resist, access, forks, flood, thread, threads, sibling, alias, bind, uring)
 }
 
 if __name__ == "__main__":

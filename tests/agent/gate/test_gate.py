@@ -14,8 +14,9 @@ import pytest
 from agent.errors import GateBusy, GateMismatch, InvalidSetting
 from agent.gate import bpf, mounts
 from agent.gate.device import DeviceRange
-from agent.gate.event import Access, Counter, Event, Mode, Settings, Verdict
+from agent.gate.event import CGROUP, Access, Counter, Event, Mode, Settings, Verdict
 from agent.gate.gate import Gate, GateConfig, now_ns
+from agent.gate.objects import LISTED_MAX
 from agent.gate.program import MAX_LEVEL
 from tests.fakes.gates import CONSOLES, LIMIT_SECONDS, Place, of_pid
 from tests.fakes.wait import alive, until
@@ -184,6 +185,17 @@ def test_the_root_and_groups_too_deep_to_be_looked_for_cannot_be_allowed(place: 
                 gate.allow(path)
         gate.allow(deep.parent)
         assert place.run("once", cgroup=place.group(*(["deep"] * (MAX_LEVEL + 4)))).said[0]["got"] >= 0
+
+
+def test_a_full_list_is_told(place: Place) -> None:
+    with place.gate(Mode.DENY) as gate:
+        first = gate.allow(place.group("first"))
+        for number in range(1 << 40, (1 << 40) + LISTED_MAX - 1):
+            bpf.update(gate.allowed_fd, CGROUP.pack(number), b"\1")
+        with pytest.raises(InvalidSetting, match="found 4096"):
+            gate.allow(place.group("second"))
+        assert gate.revoke(first)
+        gate.allow(place.group("second"))
 
 
 def test_the_mode_changes_without_a_new_program(place: Place) -> None:

@@ -26,10 +26,10 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 @contextmanager
-def holding(place: Place) -> Iterator[tuple[Gate, Holder]]:
+def holding(place: Place, **limits: int) -> Iterator[tuple[Gate, Holder]]:
     with place.gate() as gate:
         try:
-            holder = Holder(gate, DEVICES)
+            holder = Holder(gate, DEVICES, **limits)
         except GateUnavailable as error:
             pytest.skip(error.message)
         with holder:
@@ -83,6 +83,15 @@ def test_who_opens_and_closes_at_once_is_open_all_the_same(place: Place) -> None
         (seen,) = confirm(gate, holder, 1)
         opener.hear()
     assert (seen.strength, seen.stood) == (Strength.OPEN, True)
+
+
+def test_who_resists_is_told_all_the_same(place: Place) -> None:
+    with holding(place, patience_ns=100_000_000) as (gate, holder):
+        opener = place.start("resist")
+        (seen,) = confirm(gate, holder, 1)
+        assert opener.hear()["got"] >= 0
+        assert seen.event.opening.pid == opener.pid
+        assert opener.end() == 0
 
 
 def test_without_the_kernels_hold_who_closed_is_an_attempt_and_who_keeps_it_is_open(place: Place) -> None:
