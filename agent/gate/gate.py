@@ -21,6 +21,7 @@ from agent.gate.device import DeviceRange
 from agent.gate.event import CGROUP, COUNTERS, IDENTITY, SETTINGS, TALLY, Counter, Event, Mode, Opening, Settings, Tally
 from agent.gate.objects import Design, Objects
 from agent.gate.program import MAX_LEVEL
+from agent.gate.release import release_all
 from agent.gate.ring import Ring
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -222,6 +223,7 @@ def _stand(
         if found := objects.adopt(design, os.fstat(cgroup).st_ino, folder):
             opened.callback(found.close)
             objects.tell(found.maps, config.settings.encode(), allowed)
+            release_all(found.maps.held)  # if the last agent was killed together with its watchdog
             return found, True
     made = objects.create(design, cgroup, config.settings.encode(), allowed)
     opened.callback(made.close)

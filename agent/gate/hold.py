@@ -31,7 +31,7 @@ from agent.gate import bpf, proc
 from agent.gate.device import DeviceRange
 from agent.gate.event import HOLD, HOLD_KEY, Access, Event, Verdict
 from agent.gate.gate import Gate, now_ns
-from agent.gate.release import open_process, release, send
+from agent.gate.release import open_process, release_all, send
 
 LIMIT_NS = 1_000_000_000  # of standing
 PATIENCE_NS = 10_000_000_000  # of waiting until somebody stands: a driver's first opening may take seconds
@@ -152,8 +152,7 @@ class Holder:
     def close(self) -> None:
         """Hold nobody any more, let all go on, and end the watchdog."""
         self.disarm()
-        for key in set(bpf.keys(self._gate.held_fd, HOLD_KEY.size)):
-            release(self._gate.held_fd, key)
+        release_all(self._gate.held_fd)
         for stander in self._standing.values():
             os.close(stander.pidfd)
         self._standing.clear()

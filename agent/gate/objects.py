@@ -134,6 +134,9 @@ def lock(folder: Path) -> int:
             f"gate {folder}: expected nobody to read it, found another process that does",
             next_step=f"see who with fuser {folder}; there is one reader a gate",
         ) from error
+    if not os.fstat(fd).st_nlink:  # its last holder removed it while we waited for the lock
+        os.close(fd)
+        return lock(folder)
     return fd
 
 

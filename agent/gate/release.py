@@ -7,7 +7,7 @@ import os
 import signal
 
 from agent.gate import bpf, proc
-from agent.gate.event import HOLD
+from agent.gate.event import HOLD, HOLD_KEY
 
 
 def release(held: int, key: bytes) -> None:
@@ -18,6 +18,12 @@ def release(held: int, key: bytes) -> None:
             send(pidfd, signal.SIGCONT)
             os.close(pidfd)
         bpf.delete(held, key)
+
+
+def release_all(held: int) -> None:
+    """Let everybody go on who is on the kernel's list."""
+    for key in set(bpf.keys(held, HOLD_KEY.size)):
+        release(held, key)
 
 
 def open_process(pid: int, at_ns: int) -> int:

@@ -15,7 +15,7 @@ import sys
 from agent.gate import bpf, proc
 from agent.gate.event import HOLD, HOLD_KEY
 from agent.gate.gate import now_ns
-from agent.gate.release import release
+from agent.gate.release import release, release_all
 
 LOOK_MS = 250
 LOOK_OFTEN_MS = 20
@@ -30,8 +30,7 @@ def watch(agent: int, held: int, limit_ns: int, armed_ns: int) -> None:
             standing = release_overdue(held, standing, limit_ns, now_ns())
     end_ns = now_ns() + armed_ns
     while now_ns() < end_ns:  # SIGCONT also undoes a stop that has not yet taken effect
-        for key in set(bpf.keys(held, HOLD_KEY.size)):
-            release(held, key)
+        release_all(held)
         select.poll().poll(LOOK_OFTEN_MS)
 
 

@@ -30,7 +30,7 @@ class World:
     now_ns: int = 1000
     tgid: int = 100
     tid: int = 101
-    uid: int = 0
+    uid: int = 1000
     comm: bytes = b"python3"
     groups: tuple[int, ...] = ()
     refused: int = 0
@@ -137,7 +137,7 @@ class Machine:
             3: lambda: 0 if world.held.pop(self._key(arguments[1]), None) else NOT_FOUND,
             14: lambda: world.tgid << 32 | world.tid,
             15: lambda: 77 << 32 | world.uid,
-            16: lambda: self._write(arguments[0], world.comm.ljust(16, b"\0")[: arguments[1]]),
+            16: lambda: self._comm(*arguments[:2]),
             80: lambda: world.groups[-1] if world.groups else 1,
             109: lambda: self._signal(arguments[0]),
             123: lambda: ((1, *world.groups)[arguments[0]]) if arguments[0] <= len(world.groups) else 0,
@@ -177,6 +177,10 @@ class Machine:
         address = self._region(room)
         self._reserved[address] = room
         return address
+
+    def _comm(self, address: int, size: int) -> int:
+        assert size == 16, "a whole name, as the field has room for"
+        return self._write(address, self._world.comm.ljust(size, b"\0"))
 
     def _signal(self, number: int) -> int:
         if not self._world.signal_result:

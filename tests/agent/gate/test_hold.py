@@ -238,6 +238,20 @@ def test_after_the_holders_death_those_who_stand_go_on_and_nobody_is_held_any_mo
     assert place.run("once").said[0]["got"] >= 0
 
 
+def test_who_was_left_standing_goes_on_when_the_gate_is_taken_over(place: Place) -> None:
+    name = place.cgroup.name
+    opener = place.start("keep")
+    opener.hear()
+    with Gate.open(place.config(name=name)) as gate:
+        opener.process.send_signal(signal.SIGSTOP)
+        until(lambda: stopped(opener), "the opener stands")
+        bpf.update(gate.held_fd, HOLD_KEY.pack(1), HOLD.pack(now_ns(), opener.pid, opener.pid))
+    with place.gate(name=name) as again:
+        assert again.adopted
+        until(lambda: not stopped(opener), "the opener goes on")
+    assert opener.end() == 0
+
+
 def test_allowed_openers_are_never_held(place: Place) -> None:
     with holding(place) as (gate, _):
         booked = place.group("booked")

@@ -101,7 +101,7 @@ def test_each_opening_is_told_or_counted_as_lost(world: World, access: Access) -
     assert counts[Counter.EMITTED] == 1
     assert len(world.events) + counts.get(Counter.LOST, 0) == 1
     for event in map(Event.decode, world.events):
-        assert (event.opening.pid, event.tid, event.opening.uid, event.comm) == (100, 101, 0, "python3")
+        assert (event.opening.pid, event.tid, event.opening.uid, event.comm) == (100, 101, 1000, "python3")
         assert (event.opening.major, event.opening.minor, event.opening.access) == (195, 1, access)
         assert (event.opening.verdict, event.opening.mode) == (verdict(world), world.settings.mode)
         assert event.opening.cgroup_id == (world.groups[-1] if world.groups else 1)
@@ -167,6 +167,13 @@ def test_the_same_opening_is_merged_for_a_time_and_never_forgotten(steps: list[i
     assert [event.openings for event in events] == sorted({event.openings for event in events})
     if room:
         assert events[0].openings == 1
+
+
+def test_a_mode_it_does_not_know_refuses() -> None:
+    unknown = max(Mode) + 1
+    world = World(settings=Settings(mode=unknown, lease_until_ns=1 << 40))  # type: ignore[arg-type]
+    assert Machine(PROGRAM, world).run(READ_WRITE, CHARACTER, 195, 0) == 0
+    assert (counted(world)[Counter.STOPPED], world.signals) == (1, [])
 
 
 def test_layouts_agree_with_the_places_of_fields() -> None:
