@@ -16,9 +16,9 @@ LAYOUT = 1
 COMM_BYTES = 16  # TASK_COMM_LEN, include/linux/sched.h
 FOREVER_NS = (1 << 64) - 1
 
-# An event begins with its identity: openings that agree in these 40 bytes are the same opening again.
-IDENTITY = struct.Struct("<QIIIIIIII")
-EVENT = struct.Struct("<QIIIIIIII QQQQ II 16s")
+# An event begins with its identity: openings that agree in these 48 bytes are the same opening again.
+IDENTITY = struct.Struct("<QQIIIIIIII")
+EVENT = struct.Struct("<QQIIIIIIII QQQQ II 16s")
 TALLY = struct.Struct("<QQ")
 HOLD = struct.Struct("<QII")  # since when, which process, which thread; the key is the event's sequence number
 HOLD_KEY = struct.Struct("<Q")
@@ -29,21 +29,22 @@ class At(enum.IntEnum):
     """Where the fields of an event begin."""
 
     CGROUP_ID = 0
-    TGID = 8
-    UID = 12
-    MAJOR = 16
-    MINOR = 20
-    ACCESS = 24
-    VERDICT = 28
-    MODE = 32
-    PADDING = 36
-    AT_NS = 40
-    SEQUENCE = 48
-    OPENINGS = 56
-    LISTED_ID = 64
-    TID = 72
-    FLAGS = 76
-    COMM = 80
+    STARTED_NS = 8
+    TGID = 16
+    UID = 20
+    MAJOR = 24
+    MINOR = 28
+    ACCESS = 32
+    VERDICT = 36
+    MODE = 40
+    PADDING = 44
+    AT_NS = 48
+    SEQUENCE = 56
+    OPENINGS = 64
+    LISTED_ID = 72
+    TID = 80
+    FLAGS = 84
+    COMM = 88
 
 
 class Access(enum.IntFlag):
@@ -134,9 +135,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """Who tried to open what: the part of an event by which openings are told apart."""
+    """Who tried to open what: the part of an event by which openings are told apart.
+
+    A process is its pid and when it began, by CLOCK_BOOTTIME; that is 0 where the kernel tells no types (BTF).
+    """
 
     cgroup_id: int
+    started_ns: int
     pid: int
     uid: int
     major: int
@@ -148,9 +153,10 @@ class Opening:
     @classmethod
     def decode(cls, raw: bytes) -> Self:
         """Read IDENTITY."""
-        cgroup_id, pid, uid, major, minor, access, verdict, mode, _ = IDENTITY.unpack(raw)
+        cgroup_id, started_ns, pid, uid, major, minor, access, verdict, mode, _ = IDENTITY.unpack(raw)
         return cls(
             cgroup_id=cgroup_id,
+            started_ns=started_ns,
             pid=pid,
             uid=uid,
             major=major,

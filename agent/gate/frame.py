@@ -36,6 +36,7 @@ class Helper(enum.IntEnum):
     KTIME_GET_BOOT_NS = 125
     RINGBUF_RESERVE = 131
     RINGBUF_SUBMIT = 132
+    GET_CURRENT_TASK_BTF = 158
     GET_RETVAL = 186
 
 
@@ -51,6 +52,22 @@ class Maps:
     tallies: int
     held: int
     ring: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Where fields of the kernel's struct task_struct lie: its process's first thread, and when a thread began."""
+
+    group_leader: int
+    start_boottime: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What a kernel grants beyond the necessary: signals from the program, and a look at the opener's task."""
+
+    signals: bool = True
+    task: Task | None = None
 
 
 class Frame(Assembler):

@@ -19,6 +19,7 @@ from agent.errors import GateMismatch, InvalidSetting
 from agent.gate import bpf, cgroups, mounts, objects
 from agent.gate.device import DeviceRange
 from agent.gate.event import CGROUP, COUNTERS, IDENTITY, SETTINGS, TALLY, Counter, Event, Mode, Opening, Settings, Tally
+from agent.gate.frame import Features
 from agent.gate.objects import Design, Objects
 from agent.gate.program import MAX_LEVEL
 from agent.gate.release import release_all
@@ -107,9 +108,9 @@ class Gate:
         self.close(detach=False)
 
     @property
-    def signals(self) -> bool:
-        """Whether the kernel lets the program send signals: without, KILL only refuses and nobody is held in open()."""
-        return self._objects.signals
+    def features(self) -> Features:
+        """What the kernel grants the program: without signals KILL only refuses and nobody is held in open()."""
+        return self._objects.features
 
     @property
     def allowed_fd(self) -> int:

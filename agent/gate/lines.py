@@ -30,6 +30,7 @@ def opening(event: Event, path: Path | None, wall_ns: int) -> dict[str, Value]:
         "access": str(it.access),
         "pid": it.pid,
         "tid": event.tid,
+        "started_ns": it.started_ns or None,
         "uid": it.uid,
         "comm": event.comm,
         "cgroup_id": it.cgroup_id,

@@ -18,12 +18,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from agent.errors import GateBusy, GateMismatch, GateUnavailable, InvalidSetting
-from agent.gate import bpf
+from agent.gate import bpf, btf
 from agent.gate.asm import encode
 from agent.gate.bpf import MapType
 from agent.gate.device import DeviceRange
 from agent.gate.event import CGROUP, COUNTERS, HOLD, IDENTITY, LAYOUT, SETTINGS, TALLY
-from agent.gate.frame import Helper, Maps
+from agent.gate.frame import Features, Helper, Maps, Task
 from agent.gate.program import build
 
 LISTED_MAX = 4096
@@ -40,20 +40,20 @@ class Design:
     ring_bytes: int
     tallies: int
 
-    def name(self, *, signals: bool) -> str:
+    def name(self, features: Features) -> str:
         """Give the program's name in the kernel: a digest of its instructions, by which a pinned one is known again."""
         blank = Maps(**dict.fromkeys(Maps.NAMES, 0))
-        code = encode(build(self.devices, blank, signals=signals))
+        code = encode(build(self.devices, blank, features))
         return "gate_" + hashlib.sha256(bytes([LAYOUT]) + code).hexdigest()[:10]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:
-    """Descriptors of one gate, and whether its program sends signals."""
+    """Descriptors of one gate, and what the kernel grants its program."""
 
     maps: Maps
     link: int
-    signals: bool
+    features: Features
 
     def close(self) -> None:
         """Close all; a gate without pins is then gone."""
@@ -68,13 +68,13 @@ def create(design: Design, cgroup: int, settings: bytes, allowed: frozenset[int]
     with _refusals(), contextlib.ExitStack() as made:
         maps = _create_maps(design, made)
         tell(maps, settings, allowed)
-        program, signals = _load(design, maps)
+        program, features = _load(design, maps)
         try:
             link = bpf.attach(program, cgroup)
         finally:
             os.close(program)  # the link holds it
         made.pop_all()
-        return Objects(maps=maps, link=link, signals=signals)
+        return Objects(maps=maps, link=link, features=features)
 
 
 def tell(maps: Maps, settings: bytes, allowed: frozenset[int]) -> None:
@@ -116,10 +116,10 @@ def adopt(design: Design, cgroup_id: int, folder: Path) -> Objects | None:
         if info.cgroup_id == 0:  # somebody took it off: what is left of it guards nothing
             unpin(folder)
             return None
-        signals = _check(design, cgroup_id, info, folder)
+        features = _check(design, cgroup_id, info, folder)
         maps = Maps(**{name: _opened(folder / name, opened) for name in Maps.NAMES})
         opened.pop_all()
-        return Objects(maps=maps, link=link, signals=signals)
+        return Objects(maps=maps, link=link, features=features)
 
 
 def lock(folder: Path) -> int:
@@ -168,18 +168,24 @@ def _create_maps(design: Design, made: contextlib.ExitStack) -> Maps:
     )
 
 
-def _load(design: Design, maps: Maps) -> tuple[int, bool]:
-    """Load the program, without its signals where the kernel has none for this type; it still refuses then."""
-    try:
-        return _load_one(design, maps, signals=True), True
-    except bpf.ProgramRefused as refusal:
-        if missing_helper(refusal.log) is not Helper.SEND_SIGNAL:
-            raise
-    return _load_one(design, maps, signals=False), False
+def _load(design: Design, maps: Maps) -> tuple[int, Features]:
+    """Load the program with all that the kernel grants; raises ProgramRefused if it does not even grant the least."""
+    *better, least = _variants()
+    for features in better:
+        with contextlib.suppress(bpf.ProgramRefused):
+            return _load_one(design, maps, features), features
+    return _load_one(design, maps, least), least
 
 
-def _load_one(design: Design, maps: Maps, *, signals: bool) -> int:
-    return bpf.load_program(encode(build(design.devices, maps, signals=signals)), design.name(signals=signals))
+def _load_one(design: Design, maps: Maps, features: Features) -> int:
+    return bpf.load_program(encode(build(design.devices, maps, features)), design.name(features))
+
+
+def _variants() -> tuple[Features, ...]:
+    """Give what to try, the best first."""
+    found = btf.offsets(btf.running_kernel(), "task_struct", ("group_leader", "start_boottime"))
+    tasks = (Task(group_leader=found[0], start_boottime=found[1]), None) if found else (None,)
+    return tuple(Features(signals=signals, task=task) for signals in (True, False) for task in tasks)
 
 
 def missing_helper(log: str) -> Helper | None:
@@ -188,14 +194,14 @@ def missing_helper(log: str) -> Helper | None:
     return next((helper for helper in Helper if found and helper == int(found[1])), None)
 
 
-def _check(design: Design, cgroup_id: int, info: bpf.LinkInfo, folder: Path) -> bool:
-    """See that a pinned link holds the design's program where it was asked for; true if it sends signals."""
+def _check(design: Design, cgroup_id: int, info: bpf.LinkInfo, folder: Path) -> Features:
+    """See that a pinned link holds the design's program where it was asked for; give what the kernel granted it."""
     name = bpf.program_info(info.program_id).name
-    for signals in (True, False):
-        if (name, info.cgroup_id) == (design.name(signals=signals), cgroup_id):
-            return signals
+    names = {design.name(features): features for features in _variants()}
+    if name in names and info.cgroup_id == cgroup_id:
+        return names[name]
     raise GateMismatch(
-        f"gate {folder}: expected program {design.name(signals=True)} at group {cgroup_id}, "
+        f"gate {folder}: expected program {' or '.join(names)} at group {cgroup_id}, "
         f"found {name} at group {info.cgroup_id}",
         next_step="close the other gate with detach first, or take another name",
     )

@@ -4,7 +4,7 @@ The kernel runs it in the opener's own context, before the driver's `open` (devc
 security/device_cgroup.c), for every group at or below the one it is attached to. It returns 1 to let the opening
 through and 0 for EPERM. What it is told and what it tells lies in maps, laid out by `agent.gate.event`.
 
-    device? → lease? → who → listed? → verdict → count → merge? → hold? → tell → kill? → 1 or 0
+    device? → lease? → who → since when → listed? → verdict → count → merge? → hold? → tell → kill? → 1 or 0
 
 Registers kept over calls: R6 hold?, R7 tally or 0, R8 now, R9 verdict, then the place in the ring.
 """
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from agent.gate.asm import Arithmetic, Condition, Instruction, Register, Size
 from agent.gate.device import DeviceRange
 from agent.gate.event import COMM_BYTES, EVENT, Access, At, Counter, Flag, Mode, Setting, Verdict
-from agent.gate.frame import FRAME_EVENT, FRAME_SCRATCH, NO_EXIST, Frame, Helper, Maps
+from agent.gate.frame import FRAME_EVENT, FRAME_SCRATCH, NO_EXIST, Features, Frame, Helper, Maps, Task
 
 R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10 = Register
 WORD, DOUBLE = Size.WORD, Size.DOUBLE
@@ -28,16 +28,17 @@ MAX_LEVEL = 16
 CHARACTER_DEVICE = 2  # BPF_DEVCG_DEV_CHAR
 
 
-def build(devices: Iterable[DeviceRange], maps: Maps, *, signals: bool = True) -> tuple[Instruction, ...]:
-    """Give the gate's program for these devices; without `signals` it neither holds nor kills, but still refuses."""
+def build(devices: Iterable[DeviceRange], maps: Maps, features: Features) -> tuple[Instruction, ...]:
+    """Give the gate's program for these devices; without signals it neither holds nor kills, but still refuses."""
     program = _Program(maps)
     program.match(tuple(devices))
     program.identify()
+    program.date(features.task)
     program.search_list()
     program.judge()
     program.tally()
-    program.tell(signals=signals)
-    program.enforce(signals=signals)
+    program.tell(signals=features.signals)
+    program.enforce(signals=features.signals)
     return program.assemble()
 
 
@@ -84,6 +85,19 @@ class _Program(Frame):
         self.call(Helper.GET_CURRENT_COMM)
         for size, field, value in ((WORD, At.PADDING, 0), (WORD, At.FLAGS, 0), (DOUBLE, At.OPENINGS, 1)):
             self.put(size, field, value)
+
+    def date(self, task: Task | None) -> None:
+        """Note when the process began, as /proc/PID/stat tells it: by its first thread. Pids come again, this does not.
+
+        The verifier knows the type of what the helper gives and checks each load; a fault would read as 0.
+        """
+        if task is None:
+            self.put(DOUBLE, At.STARTED_NS, 0)
+            return
+        self.call(Helper.GET_CURRENT_TASK_BTF)
+        self.load(DOUBLE, R1, R0, task.group_leader)
+        self.load(DOUBLE, R1, R1, task.start_boottime)
+        self.put(DOUBLE, At.STARTED_NS, R1)
 
     def search_list(self) -> None:
         """Look for the caller's group and its ancestors among the allowed; R0 is not 0 if one is.

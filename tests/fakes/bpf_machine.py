@@ -10,14 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.gate.asm import Instruction
-from agent.gate.event import COUNTERS, EVENT, Settings
-from agent.gate.frame import Maps
+from agent.gate.event import COUNTERS, EVENT, IDENTITY, Settings
+from agent.gate.frame import Maps, Task
 
 MASK = (1 << 64) - 1
 STACK_BYTES = 512
 STEPS_MAX = 20_000
 SIZES = {0x00: "<I", 0x08: "<H", 0x10: "<B", 0x18: "<Q"}
 MAPS = Maps(settings=3, counters=4, allowed=5, tallies=6, held=7, ring=8)
+TASK = Task(group_leader=16, start_boottime=40)
 
 NO_ROOM, EXISTS, NOT_FOUND = -7 & MASK, -17 & MASK, -2 & MASK
 
@@ -30,6 +31,7 @@ class World:
     now_ns: int = 1000
     tgid: int = 100
     tid: int = 101
+    started_ns: int = 55
     uid: int = 1000
     comm: bytes = b"python3"
     groups: tuple[int, ...] = ()
@@ -144,6 +146,7 @@ class Machine:
             125: lambda: world.now_ns,
             131: lambda: self._reserve(*arguments[:3]),
             132: lambda: world.events.append(bytes(self._reserved.pop(arguments[0]))) or 0,
+            158: self._task,
             186: lambda: world.refused & MASK,
         }
         self._registers[0] = helpers[helper]()
@@ -153,7 +156,7 @@ class Machine:
         if fd == MAPS.allowed:
             return self._region(bytearray(b"\1")) if self._key(key) in self._world.allowed else 0
         assert fd == MAPS.tallies
-        found = self._world.tallies.get(bytes(self._read(key, 40)))
+        found = self._world.tallies.get(bytes(self._read(key, IDENTITY.size)))
         return 0 if found is None else self._region(found)
 
     def _update(self, fd: int, key: int, value: int, flags: int) -> int:
@@ -166,7 +169,7 @@ class Machine:
         assert fd == MAPS.tallies
         if len(self._world.tallies) >= self._world.tallies_max:
             return NO_ROOM
-        self._world.tallies.setdefault(bytes(self._read(key, 40)), bytearray(self._read(value, 16)))
+        self._world.tallies.setdefault(bytes(self._read(key, IDENTITY.size)), bytearray(self._read(value, 16)))
         return 0
 
     def _reserve(self, fd: int, size: int, flags: int) -> int:
@@ -181,6 +184,14 @@ class Machine:
     def _comm(self, address: int, size: int) -> int:
         assert size == 16, "a whole name, as the field has room for"
         return self._write(address, self._world.comm.ljust(size, b"\0"))
+
+    def _task(self) -> int:
+        """Give a thread that is not the first, and began later."""
+        first, other = bytearray(64), bytearray(64)
+        struct.pack_into("<Q", first, TASK.start_boottime, self._world.started_ns)
+        struct.pack_into("<Q", other, TASK.group_leader, self._region(first))
+        struct.pack_into("<Q", other, TASK.start_boottime, self._world.started_ns + 1)
+        return self._region(other)
 
     def _signal(self, number: int) -> int:
         if not self._world.signal_result:

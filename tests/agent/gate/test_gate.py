@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import GateBusy, GateMismatch, InvalidSetting
-from agent.gate import bpf, mounts
+from agent.gate import bpf, btf, mounts, proc
 from agent.gate.device import DeviceRange
 from agent.gate.event import CGROUP, Access, Counter, Event, Mode, Settings, Verdict
 from agent.gate.gate import Gate, GateConfig, now_ns
@@ -38,6 +38,29 @@ def test_an_opening_is_told_with_who_and_what(place: Place) -> None:
     assert event.comm.startswith("python")
     assert before_ns < event.at_ns < now_ns()
     assert (event.opening.uid, event.openings, event.sequence, event.listed_id) == (os.getuid(), 1, 0, 0)
+
+
+def test_when_the_process_began_is_told_to_the_nanosecond_even_by_another_thread(place: Place) -> None:
+    with place.gate() as gate:
+        if gate.features.task is None:
+            pytest.skip("the kernel tells no types (BTF)")
+        opener = place.start("keep")
+        opener.hear()
+        started_ns = proc.started_ns(opener.pid)
+        thread = place.run("thread")
+        first, second = gate.events()
+        opener.end()
+    assert first.opening.started_ns // proc.TICK_NS * proc.TICK_NS == started_ns
+    assert second.opening.pid == thread.pid != second.tid
+    assert first.at_ns > first.opening.started_ns
+    assert second.at_ns > second.opening.started_ns > first.opening.started_ns
+
+
+def test_what_the_kernel_grants_here_is_used(place: Place) -> None:
+    """A mend that makes the verifier refuse the better programs would otherwise go unseen."""
+    with place.gate() as gate:
+        assert gate.features.signals
+        assert (gate.features.task is not None) == btf.VMLINUX.exists()
 
 
 def test_other_devices_are_none_of_its_business(place: Place) -> None:

@@ -16,6 +16,7 @@ from agent.gate.hold import Confirmation, Strength
 EVENT = Event(
     opening=Opening(
         cgroup_id=77,
+        started_ns=4,
         pid=4711,
         uid=1000,
         major=195,

@@ -32,13 +32,14 @@ from agent.gate.event import (
     Settings,
     Verdict,
 )
-from agent.gate.frame import Maps
+from agent.gate.frame import Features, Maps
 from agent.gate.program import MAX_LEVEL, build
-from tests.fakes.bpf_machine import MAPS, Machine, World
+from tests.fakes.bpf_machine import MAPS, TASK, Machine, World
 
 GPUS = (DeviceRange(major=195), DeviceRange(major=7, first=2, last=5))
-PROGRAM = build(GPUS, MAPS)
-WITHOUT_SIGNALS = build(GPUS, MAPS, signals=False)
+PROGRAM = build(GPUS, MAPS, Features(task=TASK))
+WITHOUT_SIGNALS = build(GPUS, MAPS, Features(signals=False, task=TASK))
+WITHOUT_TASK = build(GPUS, MAPS, Features())
 CHARACTER, BLOCK = 2, 1
 READ_WRITE = Access.READ | Access.WRITE
 
@@ -102,6 +103,7 @@ def test_each_opening_is_told_or_counted_as_lost(world: World, access: Access) -
     assert len(world.events) + counts.get(Counter.LOST, 0) == 1
     for event in map(Event.decode, world.events):
         assert (event.opening.pid, event.tid, event.opening.uid, event.comm) == (100, 101, 1000, "python3")
+        assert event.opening.started_ns == 55
         assert (event.opening.major, event.opening.minor, event.opening.access) == (195, 1, access)
         assert (event.opening.verdict, event.opening.mode) == (verdict(world), world.settings.mode)
         assert event.opening.cgroup_id == (world.groups[-1] if world.groups else 1)
@@ -169,6 +171,21 @@ def test_the_same_opening_is_merged_for_a_time_and_never_forgotten(steps: list[i
         assert events[0].openings == 1
 
 
+@pytest.mark.parametrize(("level", "looked_for"), [(1, True), (MAX_LEVEL, True), (MAX_LEVEL + 1, False)])
+def test_the_list_is_looked_at_down_to_a_level_and_callers_at_any(level: int, looked_for: bool) -> None:
+    groups = tuple(range(100, 100 + MAX_LEVEL + 5))
+    allowed = groups[level - 1]
+    world = World(Settings(mode=Mode.DENY, lease_until_ns=1 << 40), groups=groups, allowed=frozenset([allowed]))
+    assert Machine(PROGRAM, world).run(READ_WRITE, CHARACTER, 195, 0) == looked_for
+    assert Event.decode(world.events[0]).listed_id == (allowed if looked_for else 0)
+
+
+def test_without_a_look_at_the_task_it_does_not_know_when_the_process_began() -> None:
+    world = World(settings=Settings(mode=Mode.DENY, lease_until_ns=1 << 40))
+    assert Machine(WITHOUT_TASK, world).run(READ_WRITE, CHARACTER, 195, 0) == 0
+    assert Event.decode(world.events[0]).opening.started_ns == 0
+
+
 def test_a_mode_it_does_not_know_refuses() -> None:
     unknown = max(Mode) + 1
     world = World(settings=Settings(mode=unknown, lease_until_ns=1 << 40))  # type: ignore[arg-type]
@@ -182,8 +199,8 @@ def test_layouts_agree_with_the_places_of_fields() -> None:
     assert EVENT.size % 8 == IDENTITY.size % 8 == 0
 
 
-@pytest.mark.parametrize("signals", [True, False])
-def test_the_verifier_takes_it(place_root: Path, signals: bool) -> None:
+@pytest.mark.parametrize("features", [Features(), Features(signals=False)])
+def test_the_verifier_takes_it(place_root: Path, features: Features) -> None:
     def one(kind: MapType, key_bytes: int, value_bytes: int, entries: int) -> int:
         return bpf.create_map(kind, "test", key_bytes=key_bytes, value_bytes=value_bytes, entries=entries)
 
@@ -195,7 +212,7 @@ def test_the_verifier_takes_it(place_root: Path, signals: bool) -> None:
         held=one(MapType.HASH, 8, HOLD.size, 16),
         ring=one(MapType.RINGBUF, 0, 0, 4096),
     )
-    program = bpf.load_program(encode(build(GPUS * 16, maps, signals=signals)), "test")
+    program = bpf.load_program(encode(build(GPUS * 16, maps, features)), "test")
     for fd in (program, *(getattr(maps, name) for name in Maps.NAMES)):
         os.close(fd)
 

@@ -71,9 +71,10 @@ def test_it_waits_for_the_first_that_is_still_being_written(
     st.binary(min_size=16, max_size=16), st.integers(0, (1 << 64) - 1), st.sampled_from(Verdict), st.sampled_from(Mode)
 )
 def test_an_event_is_decoded(comm: bytes, at_ns: int, verdict: Verdict, mode: Mode) -> None:
-    raw = bytearray(EVENT.pack(9, 10, 11, 195, 3, 6, verdict, mode, 0, at_ns, 12, 13, 14, 15, 1, comm))
+    raw = bytearray(EVENT.pack(9, 8, 10, 11, 195, 3, 6, verdict, mode, 0, at_ns, 12, 13, 14, 15, 1, comm))
     event = Event.decode(bytes(raw))
-    assert (event.opening.pid, event.opening.verdict, event.opening.mode) == (10, verdict, mode)
+    assert (event.opening.cgroup_id, event.opening.started_ns, event.opening.pid) == (9, 8, 10)
+    assert (event.opening.verdict, event.opening.mode) == (verdict, mode)
     assert (event.at_ns, event.sequence, event.openings, event.listed_id, event.tid) == (at_ns, 12, 13, 14, 15)
     assert event.flags is Flag.HELD
     assert "\0" not in event.comm
