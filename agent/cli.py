@@ -74,6 +74,9 @@ def _gate(arguments: argparse.Namespace) -> int:
         while not ended and (left_ns := watch.end_ns - now_ns()) > 0:
             _tell(watch, gate, holder, min(left_ns / 1e9, TURN_SECONDS))
         _tell_last(watch, gate, holder)
+        for seen in gate.tallies():
+            if seen.openings > 1:
+                watch.say(lines.tally(seen, gate.path_of(seen.opening.cgroup_id)))
         health = gate.health()
         watch.say(lines.summary(health))
     if health.counters[Counter.LOST] or not health.attached:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agent.gate.event import Counter, Event
+from agent.gate.event import Counter, Event, Opening, Tally
 from agent.gate.gate import Health
 from agent.gate.hold import Confirmation
 
@@ -17,28 +17,24 @@ Value = str | int | bool | list[int] | dict[str, int] | None
 
 def opening(event: Event, path: Path | None, wall_ns: int) -> dict[str, Value]:
     """Describe an event; `wall_ns` is its time by the wall clock, `at_ns` by CLOCK_BOOTTIME."""
-    it = event.opening
     return {
         "v": VERSION,
         "event": "opening",
         "time": _utc(wall_ns),
         "at_ns": event.at_ns,
         "sequence": event.sequence,
-        "verdict": it.verdict.name.lower(),
-        "mode": it.mode.name.lower(),
-        "device": f"{it.major}:{it.minor}",
-        "access": str(it.access),
-        "pid": it.pid,
+        **_who_and_what(event.opening, path),
         "tid": event.tid,
-        "started_ns": it.started_ns or None,
-        "uid": it.uid,
         "comm": event.comm,
-        "cgroup_id": it.cgroup_id,
-        "cgroup": None if path is None else str(path),
         "listed_id": event.listed_id or None,
         "openings": event.openings,
         "held": bool(event.flags),
     }
+
+
+def tally(seen: Tally, path: Path | None) -> dict[str, Value]:
+    """Describe how often the same opening happened, those included that were merged after the last event of it."""
+    return {"v": VERSION, "event": "tally", **_who_and_what(seen.opening, path), "openings": seen.openings}
 
 
 def confirmation(seen: Confirmation) -> dict[str, Value]:
@@ -76,6 +72,9 @@ def text(described: Mapping[str, Value]) -> str:
             who = f"pid {described['pid']} ({escaped(str(comm))}) uid {described['uid']} in {where}"
             what = f"{described['verdict']:<8}  {described['device']} {described['access']:<3}"
             return f"{described['time']}  {what}  {who}{again}"
+        case {"event": "tally", "openings": openings}:
+            what = f"{described['verdict']} {described['device']} {described['access']}"
+            return f"  pid {described['pid']}: {what}, {openings} times in all"
         case {"event": "confirmation", "strength": strength}:
             found = f"descriptors {described['descriptors']}, mappings {described['mappings']}"
             return f"  pid {described['pid']}, event {described['sequence']}: {strength}, {found}"
@@ -89,6 +88,20 @@ def text(described: Mapping[str, Value]) -> str:
 def escaped(text: str) -> str:
     """Give text in which nothing steers a terminal."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _who_and_what(it: Opening, path: Path | None) -> dict[str, Value]:
+    return {
+        "verdict": it.verdict.name.lower(),
+        "mode": it.mode.name.lower(),
+        "device": f"{it.major}:{it.minor}",
+        "access": str(it.access),
+        "pid": it.pid,
+        "started_ns": it.started_ns or None,
+        "uid": it.uid,
+        "cgroup_id": it.cgroup_id,
+        "cgroup": None if path is None else str(path),
+    }
 
 
 def _state(event: str, health: Health) -> dict[str, Value]:

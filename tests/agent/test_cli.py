@@ -87,6 +87,14 @@ def test_with_hold_each_is_confirmed(place: Place) -> None:
     assert opening["held"]
 
 
+def test_a_flood_is_told_with_its_count(place: Place) -> None:
+    with watching(place, "--mode", "observe", "--json") as watch:
+        opener = place.run("flood", "500")
+        *openings, tally, summary = parsed(ended(watch))
+    assert len(openings) + summary["counters"]["merged"] == 500
+    assert (tally["event"], tally["pid"], tally["openings"]) == ("tally", opener.pid, 500)
+
+
 def test_it_ends_by_itself(place: Place) -> None:
     done = subprocess.run(
         command(place, "--seconds", "0.1"), cwd=REPOSITORY, capture_output=True, text=True, check=False

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.gate import lines
-from agent.gate.event import Access, Counter, Event, Flag, Mode, Opening, Settings, Verdict
+from agent.gate.event import Access, Counter, Event, Flag, Mode, Opening, Settings, Tally, Verdict
 from agent.gate.gate import Health
 from agent.gate.hold import Confirmation, Strength
 
@@ -64,6 +64,11 @@ def test_a_group_that_is_gone_and_openings_that_were_merged() -> None:
 def test_a_name_cannot_steer_the_terminal(comm: str) -> None:
     text = lines.text(lines.opening(replace(EVENT, comm=comm), Path("/" + comm), WALL_NS))
     assert text.isprintable()
+
+
+def test_a_tally() -> None:
+    described = lines.tally(Tally(opening=EVENT.opening, openings=900, emitted_ns=5), None)
+    assert lines.text(described) == "  pid 4711: stopped 195:0 rw, 900 times in all"
 
 
 def test_a_confirmation() -> None:
