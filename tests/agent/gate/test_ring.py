@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.gate import bpf
-from agent.gate.event import EVENT, At, Event, Flag, Mode, Verdict
+from agent.gate.event import EVENT, FOREVER_NS, At, Counter, Event, Flag, Mode, Settings, Verdict
 from agent.gate.ring import BUSY, DISCARDED, records
 from tests.fakes.gates import Place
 
@@ -107,6 +107,24 @@ def test_it_reads_on_over_many_wraps_of_the_kernels_ring(place: Place) -> None:
             sequences += [event.sequence for event in gate.events()]
         assert sequences == list(range(360))
         assert gate.health().unread_bytes == 0
+
+
+def test_while_many_write_each_event_is_read_once_or_counted_as_lost(place: Place) -> None:
+    settings = Settings(mode=Mode.OBSERVE, lease_until_ns=FOREVER_NS, merge_ns=0)
+    with place.gate(ring_bytes=1 << 16, settings=settings) as gate:
+        openers = [place.start("flood", "5000") for _ in range(4)]
+        events: list[Event] = []
+        while any(opener.process.poll() is None for opener in openers):
+            gate.wait(0.05)
+            events += gate.events()
+        events += gate.events()
+        counters = gate.counters()
+    assert counters[Counter.OBSERVED] == counters[Counter.EMITTED] == 20_000
+    assert len(events) + counters[Counter.LOST] == 20_000
+    assert len({event.sequence for event in events}) == len(events)
+    for opener in openers:
+        openings = [event.openings for event in events if event.opening.pid == opener.pid]
+        assert openings == sorted(set(openings))
 
 
 def test_two_mappings_of_the_data_lie_in_a_row(place: Place) -> None:
