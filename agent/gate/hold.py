@@ -61,15 +61,23 @@ class Confirmation:
 
 @dataclass(slots=True)
 class _Stander:
-    """A process that stands, or is about to, for these events."""
+    """A process that stands, or is about to, for these events; gone, it has no pidfd (-1)."""
 
     pid: int
     pidfd: int
     since_ns: int
     events: list[Event] = field(default_factory=list)
 
+    @property
+    def alive(self) -> bool:
+        return self.pidfd >= 0
+
     def stands(self) -> bool:
-        return all(proc.stands(self.pid, event.tid) for event in self.events)
+        return not self.alive or all(proc.stands(self.pid, event.tid) for event in self.events)
+
+    def close(self) -> None:
+        if self.alive:
+            os.close(self.pidfd)
 
 
 def to_be_confirmed(event: Event) -> bool:
@@ -154,7 +162,7 @@ class Holder:
         self.disarm()
         release_all(self._gate.held_fd)
         for stander in self._standing.values():
-            os.close(stander.pidfd)
+            stander.close()
         self._standing.clear()
         self._watchdog.kill()
         self._watchdog.wait()
@@ -163,7 +171,7 @@ class Holder:
         """Write the hold down, then stop the process; a second SIGSTOP to one that stands changes nothing."""
         pid = event.opening.pid
         stander = _Stander(pid=pid, pidfd=open_process(pid, event.at_ns), since_ns=now_ns())
-        if stander.pidfd >= 0:
+        if stander.alive:
             if self._note(event):
                 send(stander.pidfd, signal.SIGSTOP)
             else:  # nobody would let it go on if we died: look at once, as it is
@@ -183,13 +191,12 @@ class Holder:
         return True
 
     def _finish(self, stander: _Stander, *, stood: bool) -> Iterator[Confirmation]:
-        alive = stander.pidfd >= 0
-        found = proc.descriptors(stander.pid, self._devices) if alive else ()
-        mapped = proc.mappings(stander.pid, self._devices) if alive else ()
+        found = proc.descriptors(stander.pid, self._devices) if stander.alive else ()
+        mapped = proc.mappings(stander.pid, self._devices) if stander.alive else ()
         del self._standing[stander.pid]
-        if alive:
+        if stander.alive:
             send(stander.pidfd, signal.SIGCONT)
-            os.close(stander.pidfd)
+        stander.close()
         for event in stander.events:
             bpf.delete(self._gate.held_fd, HOLD_KEY.pack(event.sequence))
             yield Confirmation(
@@ -197,7 +204,7 @@ class Holder:
                 strength=Strength.OPEN if found or mapped else Strength.ATTEMPT,
                 descriptors=found,
                 mappings=mapped,
-                stood=stood and alive,
+                stood=stood and stander.alive,
                 held_ns=now_ns() - event.at_ns,
             )
 

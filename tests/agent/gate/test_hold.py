@@ -161,6 +161,17 @@ def test_who_is_killed_while_it_stands_has_nothing(place: Place) -> None:
     assert (seen.strength, seen.stood) == (Strength.ATTEMPT, False)
 
 
+def test_who_is_gone_before_its_event_is_taken_has_nothing(place: Place) -> None:
+    with holding(place) as (gate, holder):
+        holder.disarm()
+        place.run("forks", "2")
+        first, second = gate.events()
+        holder.take(first)
+        (seen,) = holder.step()
+        holder.take(second)  # and the holder is closed with that unanswered
+    assert (seen.strength, seen.stood) == (Strength.ATTEMPT, False)
+
+
 def test_who_stands_goes_on_when_the_holder_is_closed(place: Place) -> None:
     with holding(place) as (gate, _):
         opener = place.start("keep")
