@@ -93,6 +93,15 @@ def test_it_lets_through_what_the_specification_does(
         assert (counted(world), world.events, world.signals) == ({Counter.EXPIRED: 1}, [], [])
 
 
+@pytest.mark.parametrize(
+    ("major", "minor", "guarded"),
+    [(7, 1, False), (7, 2, True), (7, 5, True), (7, 6, False), (195, 0, True), (195, (1 << 20) - 1, True)],
+)
+def test_a_range_holds_its_ends(major: int, minor: int, guarded: bool) -> None:
+    world = World(settings=Settings(mode=Mode.DENY, lease_until_ns=1 << 40))
+    assert Machine(PROGRAM, world).run(READ_WRITE, CHARACTER, major, minor) == (not guarded)
+
+
 @given(worlds, accesses)
 def test_each_opening_is_told_or_counted_as_lost(world: World, access: Access) -> None:
     world.settings = replace(world.settings, lease_until_ns=world.now_ns + 1)
