@@ -61,7 +61,7 @@ class Machine:
     def run(self, access: int, kind: int, major: int, minor: int) -> int:
         """Give what the program returns for an access to a device."""
         self._registers[1] = self._region(bytearray(struct.pack("<III", access << 16 | kind, major, minor)))
-        self._registers[10] = self._region(bytearray(STACK_BYTES)) + STACK_BYTES
+        self._registers[10] = self._region(bytearray(b"\xa5" * STACK_BYTES)) + STACK_BYTES
         at = 0
         for _ in range(STEPS_MAX):
             slot = self._program[at]
@@ -145,7 +145,7 @@ class Machine:
             123: lambda: ((1, *world.groups)[arguments[0]]) if arguments[0] <= len(world.groups) else 0,
             125: lambda: world.now_ns,
             131: lambda: self._reserve(*arguments[:3]),
-            132: lambda: world.events.append(bytes(self._reserved.pop(arguments[0]))) or 0,
+            132: lambda: self._submit(*arguments[:2]),
             158: self._task,
             186: lambda: world.refused & MASK,
         }
@@ -176,10 +176,15 @@ class Machine:
         assert (fd, size, flags) == (MAPS.ring, EVENT.size, 0)
         if len(self._world.events) >= self._world.ring_max:
             return 0
-        room = bytearray(size)
+        room = bytearray(b"\xa5" * size)
         address = self._region(room)
         self._reserved[address] = room
         return address
+
+    def _submit(self, address: int, flags: int) -> int:
+        assert flags == 0, "the reader is to be woken"
+        self._world.events.append(bytes(self._reserved.pop(address)))
+        return 0
 
     def _comm(self, address: int, size: int) -> int:
         assert size == 16, "a whole name, as the field has room for"

@@ -109,6 +109,7 @@ def test_each_opening_is_told_or_counted_as_lost(world: World, access: Access) -
     counts = counted(world)
     assert {one: counts.get(Counter[one.name], 0) for one in Verdict} == {one: one is verdict(world) for one in Verdict}
     assert counts[Counter.EMITTED] == 1
+    assert counts.get(Counter.UNTALLIED, 0) == (world.tallies_max == 0)
     assert len(world.events) + counts.get(Counter.LOST, 0) == 1
     for event in map(Event.decode, world.events):
         assert (event.opening.pid, event.tid, event.opening.uid, event.comm) == (100, 101, 1000, "python3")
@@ -129,10 +130,6 @@ def test_who_is_held_is_written_down_told_and_stopped(world: World, access: Acce
         and world.ring_max > 0
     )
     held = wanted and world.held_max > 0 and not world.signal_result
-    if wanted and world.settings.merge_ns:
-        Machine(PROGRAM, replace(world, counters=bytearray(COUNTERS.size), events=[], signals=[], held={})).run(
-            access, CHARACTER, 7, 2
-        )  # an opening of a moment before does not merge one that is to be held
     Machine(PROGRAM, world).run(access, CHARACTER, 7, 2)
     assert world.signals == ([signal.SIGSTOP] if held else [])
     assert world.held == ({0: HOLD.pack(world.now_ns, 100, 101)} if held else {})
@@ -176,8 +173,42 @@ def test_the_same_opening_is_merged_for_a_time_and_never_forgotten(steps: list[i
     assert len(events) + counts.get(Counter.LOST, 0) + counts.get(Counter.MERGED, 0) == len(steps)
     assert all(later.at_ns - before.at_ns >= merge_ns for before, later in pairwise(events))
     assert [event.openings for event in events] == sorted({event.openings for event in events})
+    assert [event.sequence for event in events] == list(range(len(events)))
     if room:
         assert events[0].openings == 1
+
+
+def at_times(world: World, *times_ns: int) -> list[int]:
+    """Let the same opening happen at these times; give how many events there were after each."""
+    told = []
+    for world.now_ns in times_ns:
+        Machine(PROGRAM, world).run(READ_WRITE, CHARACTER, 195, 0)
+        told.append(len(world.events))
+    return told
+
+
+def test_an_opening_is_told_again_when_its_time_is_over() -> None:
+    world = World(settings=Settings(mode=Mode.DENY, lease_until_ns=1 << 40, merge_ns=10))
+    assert at_times(world, 100, 109, 110, 119, 120) == [1, 1, 2, 2, 3]
+    assert [Event.decode(raw).openings for raw in world.events] == [1, 3, 5]
+
+
+def test_one_that_was_lost_is_made_good_by_the_next() -> None:
+    world = World(settings=Settings(mode=Mode.DENY, lease_until_ns=1 << 40, merge_ns=10), ring_max=0)
+    assert at_times(world, 100, 101) == [0, 0]
+    world.ring_max = 1
+    assert at_times(world, 102) == [1]
+    assert counted(world)[Counter.LOST] == 2
+    (event,) = map(Event.decode, world.events)
+    assert (event.openings, event.sequence) == (3, 2)
+
+
+def test_who_is_held_is_never_merged() -> None:
+    settings = Settings(mode=Mode.OBSERVE, lease_until_ns=1 << 40, hold_until_ns=1 << 40, merge_ns=10)
+    world = World(settings=settings)
+    assert at_times(world, 100, 101, 102) == [1, 2, 3]
+    assert world.signals == [signal.SIGSTOP] * 3
+    assert sorted(world.held) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("level", "looked_for"), [(1, True), (MAX_LEVEL, True), (MAX_LEVEL + 1, False)])
