@@ -7,6 +7,7 @@ import signal
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -209,6 +210,48 @@ def test_who_is_held_is_never_merged() -> None:
     assert at_times(world, 100, 101, 102) == [1, 2, 3]
     assert world.signals == [signal.SIGSTOP] * 3
     assert sorted(world.held) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "access"),
+    [
+        ({"allowed": frozenset([7])}, READ_WRITE),
+        ({"refused": -1}, READ_WRITE),
+        ({"now_ns": 2000}, READ_WRITE),
+        ({}, Access.MKNOD),
+    ],
+)
+def test_who_is_not_held(changed: dict[str, Any], access: Access) -> None:
+    settings = Settings(mode=Mode.OBSERVE, lease_until_ns=1 << 40, hold_until_ns=2000)
+    world = World(**{"settings": settings, "groups": (5, 7), **changed})
+    assert Machine(PROGRAM, world).run(access, CHARACTER, 195, 0) == 1
+    assert (world.signals, world.held, len(world.events)) == ([], {}, 1)
+
+
+@pytest.mark.parametrize("access", [Access.READ, Access.WRITE, Access.MKNOD | Access.READ])
+def test_who_is_held(access: Access) -> None:
+    settings = Settings(mode=Mode.OBSERVE, lease_until_ns=1 << 40, hold_until_ns=2000)
+    world = World(settings=settings, groups=(5, 7))
+    assert Machine(PROGRAM, world).run(access, CHARACTER, 195, 0) == 1
+    assert (world.signals, len(world.held), len(world.events)) == ([signal.SIGSTOP], 1, 1)
+    assert (counted(world)[Counter.HELD], Counter.UNHELD in counted(world)) == (1, False)
+
+
+@pytest.mark.parametrize("changed", [{"held_max": 0}, {"signal_result": -1}])
+def test_who_cannot_be_held_is_told_as_not_held(changed: dict[str, Any]) -> None:
+    settings = Settings(mode=Mode.OBSERVE, lease_until_ns=1 << 40, hold_until_ns=2000)
+    world = World(settings=settings, **changed)
+    assert Machine(PROGRAM, world).run(READ_WRITE, CHARACTER, 195, 0) == 1
+    assert (world.signals, world.held, Event.decode(world.events[0]).flags) == ([], {}, Flag(0))
+    assert (counted(world)[Counter.UNHELD], Counter.HELD in counted(world)) == (1, False)
+
+
+@pytest.mark.parametrize(("result", "counter"), [(0, Counter.KILLED), (-1, Counter.UNKILLED)])
+def test_kills_are_counted(result: int, counter: Counter) -> None:
+    world = World(settings=Settings(mode=Mode.KILL, lease_until_ns=1 << 40), signal_result=result)
+    assert Machine(PROGRAM, world).run(READ_WRITE, CHARACTER, 195, 0) == 0
+    both = {one for one in (Counter.KILLED, Counter.UNKILLED) if counted(world).get(one)}
+    assert both == {counter}
 
 
 @pytest.mark.parametrize(("level", "looked_for"), [(1, True), (MAX_LEVEL, True), (MAX_LEVEL + 1, False)])
