@@ -13,18 +13,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
-from agent.errors import AgentError, InvalidSetting
+from agent import driver_lines
+from agent.errors import AgentError, InvalidSetting, NvmlUnavailable
 from agent.gate import lines
 from agent.gate.device import DeviceRange
 from agent.gate.event import FOREVER_NS, Counter, Mode, Settings
 from agent.gate.gate import Gate, GateConfig, now_ns
 from agent.gate.hold import Holder, to_be_confirmed
+from agent.nvml_sources import NvmlSources, Reading
+from agent.nvml_watch import Down, NvmlWatch
+from agent.readings import Gpus, Processes, Unavailable, Whole
 
 COULD_NOT_TELL = 3
 INTERRUPTED = 130
 
 TURN_SECONDS = 0.5
+
+Said = TypeVar("Said", Gpus, Reading[Processes], Reading[Whole])
 
 EPILOG = """\
 exit codes: 0 watched to the end; 2 usage; 3 could not tell: events were lost, or the gate was taken off; \
@@ -36,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and give its exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        return _gate(arguments)
+        code: int = arguments.run(arguments)
+        return code
     except AgentError as error:
         print(f"error: {error.message}", file=sys.stderr)
         if error.next_step:
@@ -50,6 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="timelock-agent", description="The guard of a supplier's host.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    gpus = commands.add_parser("gpus", help="what the driver says of each GPU, and who uses it")
+    gpus.add_argument("--json", action="store_true", help="one JSON document")
+    gpus.set_defaults(run=_gpus)
     gate = commands.add_parser("gate", help="see, and refuse, openings of GPU devices as they happen", epilog=EPILOG)
     add = gate.add_argument
     add("--device", action="append", required=True, metavar="RANGE", help="195:*, 195:0 or 195:0-195:7; repeatable")
@@ -61,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, help="end after this time, otherwise at Ctrl-C")
     add("--name", default="", help="pin the gate: killed, it stands until --seconds are over, and is taken over again")
     add("--json", action="store_true", help="one JSON object a line")
+    gate.set_defaults(run=_gate)
     return parser
 
 
@@ -82,6 +94,30 @@ def _gate(arguments: argparse.Namespace) -> int:
     if health.counters[Counter.LOST] or not health.attached:
         return COULD_NOT_TELL
     return INTERRUPTED if ended else 0
+
+
+def _gpus(arguments: argparse.Namespace) -> int:
+    with contextlib.closing(NvmlWatch()) as watch:
+        sources = NvmlSources(watch)
+        found = _there(sources.gpus())
+        uuids = [gpu.uuid for gpu in found.known]
+        processes, whole = _there(sources.processes(uuids)), _there(sources.whole(uuids))
+    if arguments.json:
+        print(json.dumps(driver_lines.document(found, processes, whole)))
+    else:
+        print("\n".join(driver_lines.lines(found, processes, whole)))
+    return 0
+
+
+def _there(said: Said | Unavailable | Down) -> Said:
+    """Return what a source said; raise where it said nothing."""
+    if isinstance(said, Down):
+        raise NvmlUnavailable(said.reason, next_step=said.next_step)
+    if isinstance(said, Unavailable):
+        raise NvmlUnavailable(
+            f"{said.function}: {said.reason}", next_step="see what the driver does: nvidia-smi, dmesg"
+        )
+    return said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
