@@ -22,6 +22,7 @@ INTERRUPTED = "interrupted; what was done so far is kept: `timelock resume BOOKI
 def guarded(command: Callable[[], object]) -> int:
     """Run `command` and return its exit code; print what went wrong, if anything did."""
     try:
+        _have_streams()
         _speak_to_any_terminal()
         code = command()
         sys.stdout.flush()
@@ -41,6 +42,19 @@ def guarded(command: Callable[[], object]) -> int:
     except Exception as error:  # noqa: BLE001 - the edge: nobody above could say it better
         return _shown(_own_mistake(error))
     return code if isinstance(code, int) else 0
+
+
+def _have_streams() -> None:
+    """Let nothing else get the number of a stream that was closed before us (`>&-`): what is written there is lost."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w")
 
 
 def _speak_to_any_terminal() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from provision.cli.edge import guarded
 from provision.errors import HostFailed, InvalidInput
+from tests.fakes.cli import COMMAND
 
 
 def ending(error: BaseException) -> Callable[[], None]:
@@ -68,6 +70,15 @@ def test_a_reader_that_went_away_is_no_error(
     assert guarded(ending(BrokenPipeError(errno.EPIPE, "Broken pipe"))) == 1
     sys.stdout.close()
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_was_closed_before_is_no_error(home: Path, closed: str) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", f"{COMMAND} list {closed}"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert not (home / "crash.log").exists()
 
 
 def test_the_result_is_the_exit_code() -> None:
