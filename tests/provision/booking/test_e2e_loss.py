@@ -7,6 +7,7 @@ import pytest
 
 from tests.fakes.bookings import SSH, Demo
 from tests.fakes.snapshot import Snapshot, snapshot
+from tests.fakes.wait import until
 
 pytestmark = pytest.mark.lab
 
@@ -42,6 +43,18 @@ def test_the_heads_death_keeps_the_hosts_and_makes_ray_anew(demo: Demo) -> None:
         assert demo.submit("import ray; ray.init(); print(int(ray.cluster_resources()['GPU']))") == "6\n"
     demo.timelock("host", "restore", head)
     assert quarantined(demo) == set()
+
+
+def test_a_host_puts_its_mesh_right_by_itself(demo: Demo) -> None:
+    worker = demo.hosts[-1]
+    repaired = f"journalctl -u timelock-mesh@{demo.name} -o cat | grep -c 'repaired$' || :"
+    before = int(demo.on(worker, repaired))
+    demo.on(worker, f"{demo.docker} kill pause >/dev/null")
+    until(lambda: int(demo.on(worker, repaired)) > before, "the mesh's unit has made everything anew")
+    demo.on(worker, f"pkill -9 -x wireguard-go; systemctl restart timelock-docker@{demo.name}")
+    until(lambda: int(demo.on(worker, repaired)) > before + 1, "the interface is there again")
+    assert demo.timelock.json("resume", "demo")["state"] == "ACTIVE"
+    assert demo.submit("import ray; ray.init(); print(int(ray.cluster_resources()['GPU']))") == "6\n"
 
 
 def test_with_no_host_left_that_fits_the_booking_waits_and_goes_on_when_one_is_back(demo: Demo) -> None:

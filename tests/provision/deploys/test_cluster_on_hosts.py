@@ -1,4 +1,7 @@
-"""Mesh, image and Ray on three real hosts: they work, only as booked; what is broken is named, repaired, and goes."""
+"""Mesh, image and Ray on three real hosts without a stack: only as booked; what breaks is named, repaired, and goes.
+
+What a booking makes of the same roles is in tests/provision/booking; this is for whoever works on the roles.
+"""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +12,7 @@ from provision.lab.lab import Lab
 from tests.provision.deploys.cluster import Cluster
 from tests.provision.deploys.hosts import Hosts, start
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.full, pytest.mark.timeout(600)]
 
 INSIDE = (
     "exec ray python3 -c 'import socket, sys\n"
