@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.errors import MachineCannot
+
+UNFIT = '%?#"\n'
+"""Characters that mean something in the URL of a ledger or backend, or in SSH's configuration."""
 DEFAULT_ROOT = Path("/var/lib/timelock")
 
 
@@ -128,6 +132,11 @@ class Home:
         Each has a default below the first; the last two are URLs of a database and of Pulumi's state.
         """
         root = Path(environ.get("TIMELOCK_HOME") or DEFAULT_ROOT).absolute()
+        if odd := sorted(set(str(root)) & set(UNFIT)):
+            raise MachineCannot(
+                f"TIMELOCK_HOME: expected a path that URLs and SSH take as it is, found {''.join(odd)!r} in {root}",
+                next_step="choose another directory",
+            )
         cache = Path(environ.get("TIMELOCK_CACHE") or root / "cache").absolute()
         return cls(
             root=root,

@@ -74,8 +74,8 @@ def operate(
 ) -> Outcome:
     """Carry out one of OPERATIONS and return what came of it; resources that failed are in the Outcome.
 
-    In the main thread, SIGINT and SIGTERM stop it: once, gracefully (the state is kept); twice, at once. `refresh` says
-    whether `up` looks at the hosts first.
+    In the main thread, SIGINT, SIGTERM and SIGHUP stop it: once, gracefully (the state is kept); twice, at once.
+    `refresh` says whether `up` looks at the hosts first.
 
     Raises:
         PassphraseWrong, StateCorrupt, StackLocked, EngineFailed: it could not be carried out at all.
@@ -157,11 +157,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _signals(control: Control) -> Iterator[None]:
-    """SIGINT and SIGTERM interrupt the operation, where a handler can be set: in the main thread."""
+    """SIGINT, SIGTERM and SIGHUP interrupt the operation, where a handler can be set: in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.signal(number, lambda *_: control.interrupt()) for number in numbers]
     try:
         yield

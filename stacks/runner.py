@@ -15,12 +15,12 @@ from typing import IO
 
 from stacks import codec
 from stacks.command import Cli
-from stacks.errors import StackError
+from stacks.errors import EngineFailed, StackError
 from stacks.operations import Order, carry_out
 from stacks.outcome import Event
 
 PATIENCE_SECONDS = 60.0
-KILL_SECONDS = 5.0
+KILL_SECONDS = 0.5
 STOPPING = "stopping: the state is kept; interrupt again to stop at once"
 CHUNK_BYTES = 1 << 20
 
@@ -59,7 +59,14 @@ def main() -> None:
         threading.Thread(target=_listen, args=(cli, early, lines), daemon=True).start()
         lines.write({"outcome": asdict(carry_out(order, cli, lines.event))})
     except StackError as error:
-        lines.write({"error": {"kind": error.kind, "message": error.message, "next_step": error.next_step}})
+        lines.write(_told(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        lines.write(_told(EngineFailed(f"{where}{error.strerror or error}", next_step="check what lies there")))
+
+
+def _told(error: StackError) -> object:
+    return {"error": {"kind": error.kind, "message": error.message, "next_step": error.next_step}}
 
 
 def _read_order() -> tuple[bytes, bytes]:

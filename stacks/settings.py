@@ -88,7 +88,8 @@ class StackPlace:
         if not project.exists():
             project.write_text(f"name: {PROJECT}\nruntime: python\ndescription: a booking of Timelock\n")
         passphrase = Path(self.passphrase_file)
-        if not passphrase.is_file() or not passphrase.read_text().strip():
+        words = passphrase.read_bytes() if passphrase.is_file() else b""
+        if not words.strip() or not words.isascii():
             raise PassphraseWrong(
                 f"{passphrase}: expected the passphrase of the stack, found none",
                 next_step="put the file back from your backup: without it the stack's secrets cannot be opened",

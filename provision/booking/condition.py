@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from provision.booking.lock import holder
+from provision.booking.model import BookingState
 from provision.booking.progress import read_journal
 from provision.booking.records import plan_of
+from stacks.roles import BY_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from provision.booking.desk import Desk
@@ -53,8 +55,9 @@ def condition(desk: Desk, name: str) -> Condition:
     booking = desk.ledger.booking(name)
     place = desk.home.booking(name)
     plan = plan_of(booking) if booking.plan else None
-    roles = _roles(place.journal)
     planned = plan.hosts if plan and booking.live else ()
+    events = desk.ledger.events(booking.id)
+    roles = _roles(place.journal, planned, _accepted_ns(booking, events))
     with ThreadPoolExecutor(max_workers=max(1, min(32, len(planned)))) as pool:
         answers = list(pool.map(_answered_ns, planned))
     return Condition(
@@ -64,21 +67,35 @@ def condition(desk: Desk, name: str) -> Condition:
             HostCondition(planned=p, roles=roles.get(p.host.name, {}), answered_ns=answer)
             for p, answer in zip(planned, answers, strict=True)
         ),
-        events=desk.ledger.events(booking.id)[-LAST_EVENTS:],
+        events=events[-LAST_EVENTS:],
         operation=holder(place.lock),
         serving=serving(desk.home),
         now_ns=desk.now_ns(),
     )
 
 
-def _roles(journal: Path) -> dict[str, dict[str, str]]:
+def _accepted_ns(booking: Booking, events: Sequence[Event]) -> int | None:
+    """When all hosts of an ACTIVE booking were last accepted: whatever failed before was put right."""
+    if booking.state is not BookingState.ACTIVE:
+        return None
+    return next((event.line.time_ns for event in reversed(events) if event.line.new == booking.state), None)
+
+
+def _roles(journal: Path, hosts: Iterable[PlannedHost], accepted_ns: int | None) -> dict[str, dict[str, str]]:
     """For each host, the last thing that each role said: done, failed, drift, or what it is at."""
     found: dict[str, dict[str, str]] = {}
+    if accepted_ns is not None:
+        found = {planned.host.name: dict.fromkeys(BY_NAME, "done") for planned in hosts}
     for line in read_journal(journal):
         host, role, event = (str(line.value.get(key, "")) for key in ("host", "role", "event"))
-        if host and role:
+        if host and role and _time_ns(line.value) > (accepted_ns or -1):
             found.setdefault(host, {})[role] = "start" if event == "step" else event
     return found
+
+
+def _time_ns(line: Mapping[str, object]) -> int:
+    at_ns = line.get("time_ns")
+    return at_ns if isinstance(at_ns, int) else 0
 
 
 def _answered_ns(planned: PlannedHost) -> int | None:

@@ -123,6 +123,7 @@ def _parsed(url: str) -> URL:
 
 def _sqlite(url: URL, wait_seconds: int) -> Engine:
     path = Path(url.database or "")
+    _require_not_lost(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
@@ -144,6 +145,17 @@ def _sqlite(url: URL, wait_seconds: int) -> Engine:
         connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
     return engine
+
+
+def _require_not_lost(path: Path) -> None:
+    """Refuse to begin an empty ledger beside bookings that are under way: their claims would be anybody's."""
+    if path.exists() and path.stat().st_size:
+        return
+    if alive := sorted(place.parent.name for place in path.parent.glob("bookings/*/passphrase")):
+        raise MachineCannot(
+            f"ledger {path}: expected the claims of {', '.join(alive)}, found it missing or empty",
+            next_step="put it back from your backup; do not start an empty one while hosts are in use",
+        )
 
 
 def _postgresql(url: URL, wait_seconds: int) -> Engine:

@@ -202,6 +202,10 @@ class Ledger:
         """Return the GPUs held by anybody at any time within [start_ns, end_ns)."""
         return self._database.read(lambda connection: claims.taken(connection, start_ns, end_ns))
 
+    def in_front(self, booking_id: int) -> tuple[Claim, ...]:
+        """Return the earlier claims of others on GPUs of the booking that were not given back: they come first."""
+        return self._database.read(lambda connection: claims.in_front(connection, booking_id))
+
     def overdue(self, now_ns: int) -> frozenset[str]:
         """Return the GPUs whose claim has ended but was not given back: not yet cleared, so not to be booked now."""
         return self._database.read(lambda connection: claims.overdue(connection, now_ns))

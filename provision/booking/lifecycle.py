@@ -114,10 +114,19 @@ ARROWS: Mapping[BookingState, Callable[[Desk, Booking], Result]] = {
 }
 
 
+OPEN = frozenset({BookingState.CLAIMED, BookingState.PROVISIONING, BookingState.QUARANTINED, BookingState.ACTIVE})
+"""The states in which a booking has, or waits for, its hosts."""
+
+
 def advance(desk: Desk, booking: Booking) -> Result:
-    """Follow the arrows until the booking is ACTIVE, RELEASED or FAILED, or its window is not yet near."""
+    """Follow the arrows until the booking is ACTIVE, RELEASED or FAILED, or has to wait; past its end, to RELEASED."""
     changes = 0
-    while (arrow := ARROWS.get(booking.state)) and not waits(booking, desk.now_ns()):
+    while True:
+        if desk.now_ns() >= booking.end_ns and booking.state in OPEN:
+            booking = begin_close(desk, booking, "the window has ended")
+        arrow = ARROWS.get(booking.state)
+        if arrow is None or waits(desk, booking):
+            break
         was_active = booking.state is BookingState.ACTIVE
         result = arrow(desk, booking)
         booking, changes = result.booking, changes + result.changes
@@ -126,9 +135,11 @@ def advance(desk: Desk, booking: Booking) -> Result:
     return Result(booking=booking, changes=changes)
 
 
-def waits(booking: Booking, now_ns: int) -> bool:
-    """Whether a claimed booking's window is still too far away to provision."""
-    return booking.state is BookingState.CLAIMED and now_ns < booking.start_ns - LEAD_NS
+def waits(desk: Desk, booking: Booking) -> bool:
+    """Whether a claimed booking's window is too far away to provision, or somebody before it is still on its GPUs."""
+    if booking.state is not BookingState.CLAIMED:
+        return False
+    return desk.now_ns() < booking.start_ns - LEAD_NS or bool(desk.ledger.in_front(booking.id))
 
 
 def begin_close(desk: Desk, booking: Booking, reason: str) -> Booking:
@@ -148,12 +159,15 @@ def extend(desk: Desk, booking: Booking, end_ns: int) -> Booking:
     Raises:
         ClaimConflict: a GPU is booked by somebody else in the added time; nothing is changed.
         NoCapacity: the longer window would cost more than the request allows; nothing is changed.
-        InvalidInput: the new end is not later than the old one, or the booking is closing.
+        InvalidInput: the new end is not later than the old one, or the window has ended, or the booking is closing.
     """
     from provision.booking.records import plan_of
 
     if booking.state in {BookingState.CLOSING, BookingState.SETTLED, BookingState.RELEASED} or booking.plan is None:
         raise InvalidInput((f"{booking.name}: expected a booking with hosts, found one that is {booking.state}",))
+    if desk.now_ns() >= booking.end_ns:
+        ended = units.format_instant(booking.end_ns)
+        raise InvalidInput((f"{booking.name}: expected a window that has not ended, found one that ended {ended}",))
     old_plan = plan_of(booking)
     plan = lengthened(old_plan, end_ns)
     _within_price(booking, plan)
@@ -164,7 +178,7 @@ def extend(desk: Desk, booking: Booking, end_ns: int) -> Booking:
     desk.place(booking.name).plan.write_bytes(plan.encode())
     old, new = units.format_instant(booking.end_ns), units.format_instant(end_ns)
     desk.ledger.event(booking.id, desk.actor, booking.name, old, new, "window extended", desk.now_ns())
-    return moved
+    return desk.ledger.booking(booking.id)
 
 
 def lengthened(plan: Plan, end_ns: int) -> Plan:

@@ -14,8 +14,8 @@ from provision.booking.lock import held
 from provision.booking.model import Booking, BookingState
 from provision.booking.proposal import propose
 from provision.booking.records import plan_of
-from provision.booking.stack import run_stack
-from provision.errors import InvalidInput
+from provision.booking.stack import run_stack, state_is_there
+from provision.errors import InvalidInput, MachineCannot
 from provision.request.model import difference
 from provision.request.parse import parse
 
@@ -41,7 +41,7 @@ class Difference:
 
 def preview(desk: Desk, request: Request, inventory: Path) -> Plan:
     """The Plan for a request as of now; books nothing."""
-    request.refuse_if_late(desk.now_ns())
+    request.refuse_at_once(desk.now_ns())
     supply = read_supply(desk, inventory)
     wish = _accepted(desk, request, supply)
     with tempfile.TemporaryDirectory() as scratch:
@@ -115,6 +115,11 @@ def drift(desk: Desk, name: str) -> tuple[Difference, ...]:
         booking = _live(desk, name)
         if booking.state not in {BookingState.ACTIVE, BookingState.PROVISIONING, BookingState.QUARANTINED}:
             raise InvalidInput((f"{name}: expected a booking that is on its hosts, found one that is {booking.state}",))
+        if not state_is_there(desk, booking):
+            raise MachineCannot(
+                f"{name}: expected the state of its stack, found none, so that nothing can be compared",
+                next_step=f"`timelock resume {name}` makes it anew: hosts know themselves what is on them",
+            )
         outcome = run_stack(desk, booking, "drift")
         lost = {
             failure.host: Difference(host=failure.host, role="ssh", what=failure.cause) for failure in outcome.failures
@@ -132,7 +137,7 @@ def read_supply(desk: Desk, inventory: Path) -> Supply:
 
 
 def _accept(desk: Desk, request: Request, text: str, inventory: Path, confirm: Confirm) -> Booking | None:
-    request.refuse_if_late(desk.now_ns())
+    request.refuse_at_once(desk.now_ns())
     supply = read_supply(desk, inventory)
     wish = _accepted(desk, request, supply)
     place = desk.place(request.name)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.booking.survey import pin_host_keys, survey
-from provision.errors import NoCapacity
+from provision.errors import InvalidInput, NoCapacity
 from provision.matching.match import explain, match
 from provision.matching.model import Plan, WhyNot
 
@@ -52,6 +52,7 @@ def propose(
         found = survey(fresh, known_hosts)
         known |= found.management
         if not found.why_not:
+            _require_head_cpus(wish, plan)
             return _managed(plan, known)
         reasons |= found.why_not
         keep = tuple(name for name in keep if name not in reasons)
@@ -71,6 +72,13 @@ def choose(
     if isinstance(found, WhyNot):
         raise NoCapacity(explain(found))
     return found
+
+
+def _require_head_cpus(wish: Accepted, plan: Plan) -> None:
+    head = plan.hosts[0].host
+    if wish.ray.head_cpus > head.cpus:
+        found = f"ray.head_cpus: expected at most {head.cpus}, the CPUs of {head.name}, found {wish.ray.head_cpus}"
+        raise InvalidInput((found,))
 
 
 def _managed(plan: Plan, known: Mapping[str, tuple[str, ...]]) -> Plan:

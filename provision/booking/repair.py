@@ -15,8 +15,8 @@ from provision.booking.model import Booking, BookingState
 from provision.booking.proposal import propose
 from provision.booking.quarantine import absorb_journal, set_aside
 from provision.booking.records import plan_of, supply_of, wish_of
-from provision.booking.stack import run_stack
-from provision.errors import HostFailed, MachineCannot
+from provision.booking.stack import run_stack, state_is_there
+from provision.errors import HostFailed, Locked, MachineCannot
 
 if TYPE_CHECKING:
     from provision.booking.desk import Desk
@@ -54,11 +54,18 @@ def converge(desk: Desk, booking: Booking) -> tuple[Booking, int]:
 
 
 def assert_claims(desk: Desk, booking: Booking) -> None:
-    """Refuse to touch a host of which the booking does not hold every planned GPU for its whole window.
+    """Refuse to touch a host of which the booking does not hold every planned GPU for its whole window, alone.
 
     Raises:
         MachineCannot: ledger and Plan contradict each other; nothing is done on any host.
+        Locked: an earlier booking is still on one of the GPUs.
     """
+    if others := desk.ledger.in_front(booking.id):
+        first = others[0]
+        raise Locked(
+            f"{booking.name}: expected its GPUs given back, found {first.booking} on {first.gpu_uuid} of {first.host}",
+            next_step=f"`timelock resume {booking.name}` once `timelock status {first.booking}` says RELEASED",
+        )
     held = {claim.gpu_uuid for claim in desk.ledger.claims(booking.id) if claim.end_ns >= booking.end_ns}
     if missing := sorted(set(_gpus(plan_of(booking))) - held):
         raise MachineCannot(
@@ -68,7 +75,9 @@ def assert_claims(desk: Desk, booking: Booking) -> None:
 
 
 def differs(desk: Desk, booking: Booking) -> bool:
-    """Whether any host of an ACTIVE booking differs from the Plan, or is lost."""
+    """Whether any host of an ACTIVE booking differs from the Plan or is lost, or the stack's state is gone."""
+    if not state_is_there(desk, booking):
+        return True
     outcome = run_stack(desk, booking, "drift")
     return bool(outcome.changed or outcome.failures)
 

@@ -63,6 +63,12 @@ def run_stack(desk: Desk, booking: Booking, kind: str) -> Outcome:
     return outcome
 
 
+def state_is_there(desk: Desk, booking: Booking) -> bool:
+    """Whether the state of the booking's stack is where it should be; a backend that is no directory is believed."""
+    file = stack_place(desk.home, desk.place(booking.name)).state_file(booking.name)
+    return file is None or file.exists()
+
+
 def spec_of(booking: Booking, plan: Plan, place: BookingPlace) -> BookingSpec:
     """What the stack is told of the Plan."""
     from stacks.spec import BookingSpec, Registry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -121,6 +122,8 @@ def read_text(path: Path) -> str:
         InvalidInput: it is missing, no file, or not UTF-8.
     """
     try:
+        if path.is_fifo():
+            raise OSError(errno.EINVAL, "a pipe, which may never end")
         with path.open(encoding="utf-8") as file:
             return file.read(MOST_CHARACTERS)
     except OSError as error:

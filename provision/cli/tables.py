@@ -95,8 +95,10 @@ def coloured(state: BookingState) -> Text:
 
 
 def window_words(booking: Booking, now_ns: int | None = None) -> str:
-    """How far the window is: 'starts in 3h', '1h12m left', 'ended 5m ago'."""
+    """How far the window is: 'starts in 3h', '1h12m left', 'ended 5m ago', 'over since 2h'."""
     now = time.time_ns() if now_ns is None else now_ns
+    if booking.ended_ns is not None:
+        return f"over since {_roughly(now - booking.ended_ns)}"
     if now < booking.start_ns:
         return f"starts in {_roughly(booking.start_ns - now)}"
     if now < booking.end_ns:

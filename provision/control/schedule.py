@@ -18,6 +18,8 @@ LOOK_NS = 15 * 10**9
 """How often the hosts of an ACTIVE booking are looked at: do they still answer on SSH?"""
 RETRY_NS = 30 * 10**9
 """How long an action rests after its first failure; twice as long after each further one."""
+AGAIN_NS = 5 * 10**9
+"""How long a booking rests after an opening that went well: one that has to wait for its GPUs is asked again."""
 LONGEST_REST_NS = 10 * 60 * 10**9
 
 
@@ -67,4 +69,4 @@ def rest_ns(action: Action, failures: int) -> int:
     """How long a booking rests after an action that failed `failures` times running (0: it succeeded)."""
     if failures:
         return min(RETRY_NS << (failures - 1), LONGEST_REST_NS)
-    return LOOK_NS if action is Action.LOOK else 0
+    return {Action.LOOK: LOOK_NS, Action.RESUME: AGAIN_NS, Action.RELEASE: 0}[action]

@@ -114,14 +114,18 @@ class Request:
             request_digest=self.digest(),
         )
 
-    def refuse_if_late(self, now_ns: int) -> None:
-        """Refuse a window that is past already, before anybody is asked for what fits it.
+    def refuse_at_once(self, now_ns: int) -> None:
+        """Refuse what no supply can change, before anybody is asked for it.
 
         Raises:
-            InvalidInput: it has begun or ended.
+            InvalidInput: the window has begun or ended, or a way out of the mesh is asked for.
         """
-        if problems := tuple(self._too_late(now_ns)):
-            raise InvalidInput(problems)
+        problems = list(self._too_late(now_ns))
+        if self.egress:
+            expected = "expected none: this version opens no way out of the mesh"
+            problems.append(self.origin.problem("egress", f"{expected}, found {', '.join(map(str, self.egress))}"))
+        if problems:
+            raise InvalidInput(tuple(problems))
 
     def document(self) -> Document:
         """Return the request as nested plain values, without what is not limited."""

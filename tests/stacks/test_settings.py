@@ -48,7 +48,7 @@ def test_making_the_place_keeps_a_project_file_that_is_there(place: StackPlace, 
     assert (tmp_path / "state here").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("content", [None, "", "\n"])
+@pytest.mark.parametrize("content", [None, "", "\n", "\xff\xfe"])
 def test_no_passphrase_is_told(place: StackPlace, tmp_path: Path, content: str | None) -> None:
     (tmp_path / "passphrase").unlink()
     if content is not None:

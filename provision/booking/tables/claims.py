@@ -82,6 +82,15 @@ def taken(connection: Connection, start_ns: int, end_ns: int) -> frozenset[str]:
     return frozenset(connection.execute(query).scalars())
 
 
+def in_front(connection: Connection, booking_id: int) -> tuple[Claim, ...]:
+    """Return the claims of others, on GPUs that the booking holds, which begin earlier: not given back as yet."""
+    ours = select(CLAIMS.c.gpu_uuid, CLAIMS.c.start_ns).where(CLAIMS.c.booking_id == booking_id).subquery()
+    query = _WITH_NAMES.join(ours, ours.c.gpu_uuid == CLAIMS.c.gpu_uuid).where(
+        CLAIMS.c.booking_id != booking_id, CLAIMS.c.start_ns < ours.c.start_ns
+    )
+    return tuple(sorted(_one(row) for row in connection.execute(query)))
+
+
 def overdue(connection: Connection, now_ns: int) -> frozenset[str]:
     """Return the GPUs of claims that have ended and were not given back."""
     return frozenset(connection.execute(select(CLAIMS.c.gpu_uuid).where(CLAIMS.c.end_ns <= now_ns)).scalars())

@@ -163,6 +163,17 @@ class TestClaims:
         assert ledger.taken(0, 100) == ledger.taken(300, 400) == frozenset()
         assert ledger.taken(199, 200) == ledger.taken(200, 201) == {"g"}
 
+    def test_who_comes_next_on_a_gpu_is_told_who_is_still_in_front(self, ledger: Ledger) -> None:
+        first, second, third = (accept(ledger, name) for name in "abc")
+        ledger.claim(first.id, [("g1", "h1"), ("g2", "h1")], 100, 200)
+        ledger.claim(second.id, [("g1", "h1"), ("g3", "h3")], 200, 300)
+        ledger.claim(third.id, [("g3", "h3")], 300, 400)
+        assert ledger.in_front(first.id) == ()
+        assert [(claim.booking, claim.gpu_uuid) for claim in ledger.in_front(second.id)] == [("a", "g1")]
+        assert [claim.booking for claim in ledger.in_front(third.id)] == ["b"]
+        ledger.release_claims(first.id, 200)
+        assert ledger.in_front(second.id) == ()
+
     def test_a_conflict_names_gpus_and_holders_and_holds_nothing(self, ledger: Ledger) -> None:
         first, second, third = (accept(ledger, name) for name in "abc")
         ledger.claim(first.id, [("g1", "h1")], 100, 200)

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -19,6 +20,7 @@ from sqlalchemy import create_engine
 from provision.booking.ledger import Ledger
 from provision.booking.migrations import HEAD, VERSION_TABLE
 from provision.booking.tables.schema import METADATA
+from provision.errors import MachineCannot
 
 
 def test_a_new_ledger_is_empty_and_opens_again(unmade_url: str) -> None:
@@ -64,6 +66,16 @@ def test_the_head_is_the_newest_revision() -> None:
     config.set_main_option("script_location", "provision.booking:migrations")
     config.set_main_option("path_separator", "os")
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_no_empty_ledger_is_begun_beside_bookings_that_are_under_way(tmp_path: Path, content: bytes | None) -> None:
+    (tmp_path / "bookings" / "demo").mkdir(parents=True)
+    (tmp_path / "bookings" / "demo" / "passphrase").write_text("p")
+    if content is not None:
+        (tmp_path / "ledger.sqlite").write_bytes(content)
+    with pytest.raises(MachineCannot, match="expected the claims of demo, found it missing or empty"):
+        Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
 
 
 def test_sqlite_keeps_a_write_ahead_log_and_is_its_owner_s_only(tmp_path: Path) -> None:

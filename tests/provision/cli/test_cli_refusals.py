@@ -63,6 +63,7 @@ def book(timelock: Cli, request: str = REQUEST, inventory: str = INVENTORY, *, c
         ("count: 2", "count: two", "request.yaml:2: gpu.count: expected "),
         ("name: demo", "name: ../demo", "request.yaml:1: name: expected "),
         ("name: demo\n", "", "request.yaml:1: name: expected "),
+        ("image:", "egress: ['10.0.0.0/8:443']\nimage:", "request.yaml:4: egress: expected none"),
         (REQUEST, "", "request.yaml"),
         (REQUEST, "{", "request.yaml"),
     ],
@@ -79,6 +80,17 @@ def test_a_past_window_is_refused_before_the_inventory_is_read(timelock: Cli, co
     (timelock.home.root / "inventory.yaml").write_text("no inventory")
     ran = timelock(command, "request.yaml", "--inventory", "inventory.yaml", code=2)
     assert [problem.split(": ")[1] for problem in ran.problems] == ["window.start", "window.end"]
+
+
+def test_a_pipe_is_no_request(timelock: Cli) -> None:
+    os.mkfifo(timelock.home.root / "pipe")
+    assert "a pipe" in timelock("match", "pipe", "--inventory", "inventory.yaml", code=2).problems[0]
+
+
+@pytest.mark.parametrize("odd", ["%", "?", "#"])
+def test_a_state_directory_that_no_url_can_name(home_here: Home, odd: str) -> None:
+    ran = Cli(home=home_here, environment={"TIMELOCK_HOME": f"/tmp/a{odd}b"})("list", code=8)
+    assert ran.problems[0].startswith("TIMELOCK_HOME: expected a path")
 
 
 def test_a_request_with_several_faults_names_them_all(timelock: Cli) -> None:

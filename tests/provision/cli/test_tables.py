@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from provision.booking.model import Booking, BookingState
@@ -39,6 +41,10 @@ def booking() -> Booking:
 )
 def test_window_in_words(now_ns: int, words: str) -> None:
     assert window_words(booking(), now_ns) == words
+
+
+def test_a_booking_that_was_given_back_has_no_time_left() -> None:
+    assert window_words(replace(booking(), ended_ns=110 * MINUTE), 115 * MINUTE) == "over since 5m"
 
 
 def test_a_log_line_names_host_role_and_step() -> None:
