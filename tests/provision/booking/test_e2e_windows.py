@@ -12,7 +12,7 @@ import pytest
 from provision import units
 from provision.booking.ledger import Ledger
 from provision.booking.lifecycle import LEAD_NS
-from provision.booking.model import Booking
+from provision.booking.model import Booking, Claim
 from provision.control.background import lock_path, serving
 from provision.lab.lab import Lab
 from tests.fakes.bookings import write_inventory, write_request
@@ -37,7 +37,9 @@ def test_serve_opens_a_window_before_it_starts_and_closes_one_that_ends(
     timelock = control_plane
     now_ns = time.time_ns()
     later = write_request(tmp_path, "later", count=2, hosts=1, window=window(now_ns + LEAD_NS + 15 * SECOND_NS, "1h"))
-    short = write_request(tmp_path, "short", count=2, hosts=1, window={"start": "now", "duration": "40s"})
+    turn = units.format_instant((now_ns // SECOND_NS + 60) * SECOND_NS)
+    short = write_request(tmp_path, "short", count=2, hosts=1, window={"start": "now", "end": turn})
+    follower = write_request(tmp_path, "follower", count=2, hosts=1, window={"start": turn, "duration": "1h"})
     held = timelock("book", later, "--yes").out
     assert "later is CLAIMED" in held
     assert "`timelock serve` provisions them before" in held
@@ -45,7 +47,10 @@ def test_serve_opens_a_window_before_it_starts_and_closes_one_that_ends(
     os.kill(serve_pid(timelock), signal.SIGKILL)
     until(lambda: not serving(timelock.home), "it is dead")
     assert booking(timelock, "later").state == "CLAIMED"
-    timelock("book", short, "--yes", "--no-wait")
+    free = next(host.name for host in lab.hosts if host.name != claims(timelock, "later")[0].host)
+    one = write_inventory(tmp_path, lab, {free: {}})
+    for request in (short, follower):
+        timelock("book", request, "--yes", "--no-wait", "--inventory", one)
     assert serving(timelock.home)
     until(lambda: booking(timelock, "later").state == "ACTIVE", "later is opened", LIMIT_SECONDS)
     assert time.time_ns() < booking(timelock, "later").start_ns
@@ -53,6 +58,8 @@ def test_serve_opens_a_window_before_it_starts_and_closes_one_that_ends(
     assert time.time_ns() >= booking(timelock, "short").end_ns
     actors = {(event["new"], event["actor"]) for event in timelock.json("events", "short")["events"]}
     assert {("CLOSING", "serve"), ("RELEASED", "serve")} <= actors
+    until(lambda: booking(timelock, "follower").state == "ACTIVE", "who comes next has the same GPUs", LIMIT_SECONDS)
+    assert instant(timelock, "short", "RELEASED") < instant(timelock, "follower", "PROVISIONING")
     assert timelock("serve", "--stop").out == "stopped\n"
     assert not serving(timelock.home)
     assert timelock("serve", "--stop").out == "none was running\n"
@@ -85,6 +92,18 @@ def window(start_ns: int, duration: str) -> dict[str, str]:
 def booking(timelock: Cli, name: str) -> Booking:
     with Ledger(timelock.home.ledger_url) as ledger:
         return ledger.booking(name)
+
+
+def claims(timelock: Cli, name: str) -> tuple[Claim, ...]:
+    with Ledger(timelock.home.ledger_url) as ledger:
+        return ledger.claims(ledger.booking(name).id)
+
+
+def instant(timelock: Cli, name: str, state: str) -> int:
+    """When the booking came to that state."""
+    with Ledger(timelock.home.ledger_url) as ledger:
+        lines = [event.line for event in ledger.events(ledger.booking(name).id)]
+    return next(line.time_ns for line in lines if line.new == state)
 
 
 def serve_pid(timelock: Cli) -> int:
