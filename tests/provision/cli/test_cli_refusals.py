@@ -161,7 +161,10 @@ def test_a_full_disk(full: Home) -> None:
 )
 def test_a_user_who_may_not(timelock: Cli, words: tuple[str, ...], expected: str) -> None:
     timelock.home.root.chmod(0o700)
-    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", COMMAND, *words]
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if subprocess.run([*nobody, "test", "-r", COMMAND], timeout=60, check=False).returncode:
+        pytest.skip("this clone lies where nobody but its owner can read it")
+    nobody += [str(COMMAND), *words]
     environment = {"TIMELOCK_HOME": str(timelock.home.root), "PATH": os.environ["PATH"]}
     ran = subprocess.run(nobody, capture_output=True, text=True, env=environment, cwd="/", timeout=60, check=False)
     assert ran.returncode == 8, ran.stderr
