@@ -119,10 +119,9 @@ class Opening(Predicate, frozen=True):
     nonce: Nonce
 
 
-class Heartbeat(Predicate, frozen=True):
-    """The agent's word: so many records up to this instant, of which this is the head."""
+class Word(Predicate, frozen=True):
+    """Base of what an agent says: so many records up to this instant, of which this is the head."""
 
-    KIND = "heartbeat:v1"
     grant: Digest
     number: Count
     count: Count
@@ -131,6 +130,12 @@ class Heartbeat(Predicate, frozen=True):
     at_ns: Nanoseconds
     wall_ns: Nanoseconds
     nonce: Nonce
+
+
+class Heartbeat(Word, frozen=True):
+    """The agent's word while it watches."""
+
+    KIND = "heartbeat:v1"
 
 
 class Countersignature(Predicate, frozen=True):
@@ -144,18 +149,10 @@ class Countersignature(Predicate, frozen=True):
     nonce: Nonce
 
 
-class Close(Predicate, frozen=True):
+class Close(Word, frozen=True):
     """The agent's last word: the end of the chain."""
 
     KIND = "close:v1"
-    grant: Digest
-    number: Count
-    count: Count
-    head: Digest
-    boot_id: Nonce
-    at_ns: Nanoseconds
-    wall_ns: Nanoseconds
-    nonce: Nonce
 
 
 class FileEntry(Part, frozen=True):

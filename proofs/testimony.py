@@ -16,7 +16,7 @@ from proofs.envelope import Envelope
 from proofs.errors import Flaw, Rejected
 from proofs.keys import PublicKey
 from proofs.observation import Observation
-from proofs.statement import Close, Countersignature, Grant, Heartbeat, Opening
+from proofs.statement import Close, Countersignature, Grant, Heartbeat, Opening, Word
 from proofs.trust import Keyring
 
 MOST_RECORDS = 100_000
@@ -107,7 +107,7 @@ class _Hearing:
         self._lives: list[Life] = []
         self._record_ns = self._beat_ns = 0
 
-    def word(self, pair: Pair, kind: type[Heartbeat] | type[Close]) -> None:
+    def word(self, pair: Pair, kind: type[Word]) -> None:
         """Hear one countersigned word of the agent, and the records that it covers."""
         where = pair.said.where
         said = self._said(pair.said, kind)
@@ -146,7 +146,7 @@ class _Hearing:
             raise Rejected(Flaw.WITNESS, opening.where, "opened for another agent")
         return opened
 
-    def _said(self, signed: Signed, kind: type[Heartbeat] | type[Close]) -> Heartbeat | Close:
+    def _said(self, signed: Signed, kind: type[Word]) -> Word:
         found = signed.envelope
         envelope.require(found, {self._court.agent.keyid: self._court.agent}, 1, signed.where)
         said, subject = statement.decode(found.payload, kind, signed.where)
@@ -172,7 +172,7 @@ class _Hearing:
         if grant != self._court.grant_digest:
             raise Rejected(Flaw.BOOKING, where, "belongs to another grant")
 
-    def _follow(self, said: Heartbeat | Close, where: str) -> None:
+    def _follow(self, said: Word, where: str) -> None:
         """Take in the records up to what was said, which must be those that it speaks of, and made before it."""
         if said.count < self._head.count:
             raise Rejected(Flaw.CHAIN, where, f"speaks of {said.count} records after {self._head.count}")
