@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 _GENESIS = b"timelock/genesis/v1\0"
 _RECORD = b"timelock/record/v1\0"
-HEAD_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

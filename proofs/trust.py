@@ -95,8 +95,7 @@ class Keyring:
         Raises:
             Rejected: SIGNER, SIGNATURE, THRESHOLD; KEYS or REVOKED for a key that was not good then.
         """
-        entry = self._entries.roles[role]
-        envelope.require(signed, {keyid: self.keys[keyid] for keyid in entry.keyids}, entry.threshold, where)
+        envelope.require(signed, *self.of(role), where)
         self.require_good(signed.signatures, at_ns, where)
 
     def of(self, role: str) -> tuple[Mapping[str, PublicKey], int]:
@@ -104,7 +103,7 @@ class Keyring:
         entry = self._entries.roles[role]
         return {keyid: self.keys[keyid] for keyid in entry.keyids}, entry.threshold
 
-    def require_good(self, keyids: Mapping[str, bytes] | frozenset[str], at_ns: int, where: str) -> None:
+    def require_good(self, keyids: Iterable[str], at_ns: int, where: str) -> None:
         """Require that each of our keys among these was valid, and not revoked, at that instant."""
         for keyid in keyids:
             entry = self._entries.keys.get(keyid)
